@@ -1,4 +1,7 @@
-"""Where in a JSON document a payment card's number stands: what holds one is refused, and stored nowhere."""
+"""Where in a JSON document a payment card's number stands: what holds one is refused, and stored nowhere.
+
+Digits within an id or a digest, which a text may quote, are no number (docs/decisions/0347).
+"""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -9,6 +12,8 @@ from shared.reading import Path, Said, read_so_far
 from shared.tracing import traceparent_of
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+_ID_OR_DIGEST = re.compile(rf"\b(?:{_UUID.pattern}|[0-9a-f]{{32}}(?:[0-9a-f]{{32}})?)\b", re.IGNORECASE)
+"""UUIDs, and digests of 128 and 256 bits: some of them hold as many digits in a row as a card has, and pass Luhn too."""
 
 _Exempt = Callable[[Said], bool]
 
@@ -47,7 +52,7 @@ def payment_card_at(document: Any, *, numbers: bool = False) -> Path | None:
 def offered_card_at(document: Any) -> Path | None:
     """The same in what a till offers, numbers included. As much is read there that no shape knows, articles are those of a bill's
     lines and of an act's data alone; and the trace of the entry is nobody's card."""
-    return _card_at(placed_texts(document, numbers=True), _is_exempt_in_offer)
+    return _card_at(placed_texts(document, numbers=True), _is_exempt_in_offer, quoting_in="data")
 
 
 def payment_card_in(raw: bytes) -> bool:
@@ -57,15 +62,22 @@ def payment_card_in(raw: bytes) -> bool:
     if b"\\" not in raw and not payment_card_number(text):
         return False
     reading = read_so_far(text)
-    return payment_card_number(reading.rest) or _card_at(reading.said, _is_exempt_in_offer) is not None
+    if payment_card_number(reading.rest):
+        return True
+    return _card_at(reading.said, _is_exempt_in_offer, quoting_in="data") is not None
 
 
-def _card_at(said: Iterable[Said], exempt: _Exempt) -> Path | None:
+def _card_at(said: Iterable[Said], exempt: _Exempt, *, quoting_in: str | None = None) -> Path | None:
+    """`quoting_in`: ids and digests are quoted in this member alone."""
     searched = [one for one in said if _UUID.fullmatch(one.text) is None and not exempt(one)]
     # One search settles nearly every document.
     if not payment_card_number("\n".join([one.text for one in searched])):
         return None
-    return next(one.path for one in searched if payment_card_number(one.text))
+    for one in searched:
+        quotes = quoting_in is None or one.path[:1] == (quoting_in,)
+        if payment_card_number(_ID_OR_DIGEST.sub("x", one.text) if quotes else one.text):
+            return one.path
+    return None
 
 
 def _is_article(said: Said) -> bool:

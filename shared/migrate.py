@@ -92,9 +92,9 @@ async def migrate(db: Connection, *, service: str, owner: str, service_role: str
         _must_be_as_it_ran(migration, known)
         if migration.name in known:
             continue
-        if await _patiently(partial(_in_turn, db, words, partial(_run, db, migration, words))):
+        if await patiently(partial(_in_turn, db, words, partial(_run, db, migration, words))):
             ran.append(migration.name)
-    await _patiently(partial(_in_turn, db, words, partial(db.fetchval, "SELECT ensure_partitions()")))
+    await patiently(partial(_in_turn, db, words, partial(db.fetchval, "SELECT ensure_partitions()")))
     return ran
 
 
@@ -118,7 +118,7 @@ async def _in_turn(db: Connection, words: dict[str, str], work: Callable[[], Awa
         return await work()
 
 
-async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
+async def patiently(work: Callable[[], Awaitable[T]]) -> T:
     """Again and again while somebody holds what it needs."""
     for left in reversed(range(TRIES)):
         try:

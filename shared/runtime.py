@@ -326,6 +326,7 @@ class TenantRuntime:
         While PostgreSQL is away nothing can be finished: after a while the lane gives up what it holds, and so all who wait
         for it; entries stay pending for others.
         """
+        self.lane.leave_unread()
         ending = asyncio.create_task(self._end())
         await asyncio.wait([ending], timeout=END_S)
         await self.lane.drain(within_s=DRAIN_S)

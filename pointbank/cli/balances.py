@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pointbank.cli.options import AsJson, TenantOption
-from pointbank.cli.say import out, print_json, print_table, progress, table_of
+from pointbank.cli.say import counted, out, print_json, print_table, progress, table_of
 
 if TYPE_CHECKING:
     from pointbank.files.balances import Opened
@@ -48,7 +48,7 @@ def run_open_balances(settings: Settings, tenant: str, file: Path, *, dry_run: b
     so_far = progress()
 
     def say(found: Opened) -> None:
-        so_far(f"{found.rows:,} rows, {found.points:,} points")
+        so_far(f"{counted(found.rows, 'row')}, {counted(found.points, 'point')}")
 
     actor = os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator"
     found = asyncio.run(
@@ -65,7 +65,7 @@ def run_open_balances(settings: Settings, tenant: str, file: Path, *, dry_run: b
 def _show(found: Opened, *, dry_run: bool) -> None:
     would = "would be " if dry_run else ""
     out.print(
-        f"{found.posted:,} rows {would}posted, {found.points:,} points; {found.known:,} were before; "
+        f"{counted(found.posted, 'row')} {would}posted, {counted(found.points, 'point')}; {found.known:,} were before; "
         f"{found.refused.total():,} {would}refused.",
         highlight=False,
     )

@@ -8,7 +8,7 @@ import typer
 
 from pointbank.cli.jobs import run_job
 from pointbank.cli.options import AllTenants, AsJson, TenantOption
-from pointbank.cli.say import out, progress
+from pointbank.cli.say import counted, out, progress
 
 if TYPE_CHECKING:
     from services.redeem.jobs.benefits_due import Run
@@ -36,7 +36,7 @@ def benefits(
         from services.redeem.jobs.benefits_due import run
 
         async with open_desk(settings, tenant) as desk:
-            return await run(desk, dry_run=dry_run, progress=lambda n: say_so_far(f"{n:,} benefits"))
+            return await run(desk, dry_run=dry_run, progress=lambda n: say_so_far(counted(n, "benefit")))
 
     def tell(found: Run) -> None:
         would = "would be " if dry_run else ""

@@ -150,8 +150,9 @@ def notices(
 def _say_notice(tenant: str, one: ToTell) -> None:
     worth = f"{one.expiring.money.amount_minor:,} minor units of {one.expiring.money.currency}"
     out.print(
-        f"{tenant}/{one.programme}: member {one.member_id}, wallet {one.wallet_id}: {one.expiring.points:,} points ({worth}) "
-        f"expire at {one.expires_at:%Y-%m-%dT%H:%M:%SZ}; the notice of {one.days} days",
+        f"{tenant}/{one.programme}: member {one.member_id}, wallet {one.wallet_id}: "
+        f"{counted(one.expiring.points, 'point')} ({worth}), over at {one.expires_at:%Y-%m-%dT%H:%M:%SZ}; "
+        f"the notice of {counted(one.days, 'day')}",
         highlight=False,
         markup=False,
         soft_wrap=True,

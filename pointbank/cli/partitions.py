@@ -8,7 +8,7 @@ import typer
 
 from pointbank.cli.jobs import run_job
 from pointbank.cli.options import AllTenants, AsJson, TenantOption
-from pointbank.cli.say import err, out
+from pointbank.cli.say import counted, err, out
 
 if TYPE_CHECKING:
     from shared.config import Settings
@@ -45,7 +45,7 @@ def partitions(
             services=services,
             dry_run=dry_run,
             progress=lambda service, ahead: err.print(
-                f"{service}: {len(ahead.partitions)} partitions looked at", highlight=False
+                f"{service}: {counted(len(ahead.partitions), 'partition')} looked at", highlight=False
             ),
         )
 
@@ -56,7 +56,7 @@ def partitions(
                     would = "is missing" if dry_run else "was missing"
                     out.print(f"{name}.{one.partition} {would}: from {one.begins:%Y-%m-%d}", highlight=False)
         made = sum(ahead.made for ahead in found.values())
-        out.print(f"{made:,} partitions {'would be ' if dry_run else ''}made.", highlight=False)
+        out.print(f"{counted(made, 'partition')} {'would be ' if dry_run else ''}made.", highlight=False)
 
     def plain(found: Found) -> Any:
         return msgspec.to_builtins(found)

@@ -8,7 +8,7 @@ import typer
 
 from pointbank.cli.jobs import run_job
 from pointbank.cli.options import AllTenants, AsJson, TenantOption
-from pointbank.cli.say import out, progress
+from pointbank.cli.say import counted, out, progress
 
 if TYPE_CHECKING:
     from services.redeem.jobs.releasing import Released
@@ -35,7 +35,7 @@ def release_reservations(
             settings,
             tenant,
             dry_run=dry_run,
-            progress=lambda so_far: say_so_far(f"{so_far.reservations:,} reservations"),
+            progress=lambda so_far: say_so_far(counted(so_far.reservations, "reservation")),
         )
 
     run_job(
@@ -52,11 +52,12 @@ def release_reservations(
 
 def _tell(found: Released) -> None:
     done = "would be released" if found.dry_run else "released"
-    out.print(f"{found.reservations} reservations {done}.", highlight=False)
+    out.print(f"{counted(found.reservations, 'reservation')} {done}.", highlight=False)
     for one in found.programmes:
         out.print(
-            f"{one.programme}: {one.released.points} points ({_money(one.released)}) of {one.reservations} reservations; "
-            f"{one.expired.points} of them ({_money(one.expired)}) expire at once.",
+            f"{one.programme}: {counted(one.released.points, 'point')} ({_money(one.released)}) of "
+            f"{counted(one.reservations, 'reservation')}; "
+            f"{one.expired.points:,} of them ({_money(one.expired)}) expire at once.",
             highlight=False,
         )
 

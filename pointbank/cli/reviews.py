@@ -11,7 +11,7 @@ import typer
 
 from pointbank.cli.asking import one_of, with_api
 from pointbank.cli.options import HERE, VAR, AsJson, State, TenantOption, Url
-from pointbank.cli.say import out, print_json, print_table, table_of
+from pointbank.cli.say import counted, out, print_json, print_table, table_of
 
 group = typer.Typer(help="Bills that fraud guards flagged.", no_args_is_help=True)
 
@@ -107,7 +107,9 @@ def _decided(review: Any, as_json: bool) -> None:
     if as_json:
         print_json(review)
     else:
-        out.print(f"{review['held']['points']:,} points of bill {review['bill_ref']} are {review['state']}.")
+        points = review["held"]["points"]
+        are = "is" if points == 1 else "are"
+        out.print(f"{counted(points, 'point')} of bill {review['bill_ref']} {are} {review['state']}.")
 
 
 def _call(

@@ -54,7 +54,7 @@ def seal(
             actor=actor,
             dry_run=dry_run,
             whole=whole,
-            progress=lambda heads: say(f"{heads:,} heads"),
+            progress=lambda heads: say(counted(heads, "head")),
         )
 
     def tell(done: dict[str, Any]) -> None:
@@ -64,9 +64,9 @@ def seal(
         said = (
             "Nothing is new."
             if made is None
-            else f"{made['leaves']:,} heads {would}sealed as number {made['no']}."
+            else f"{counted(made['leaves'], 'head')} {would}sealed as number {made['no']}."
         )
-        out.print(f"{said} {done['exported']:,} seals {would}exported.", highlight=False)
+        out.print(f"{said} {counted(done['exported'], 'seal')} {would}exported.", highlight=False)
 
     def wrong(done: dict[str, Any]) -> str | None:
         if not done["foreign"]:

@@ -10,7 +10,7 @@ import typer
 from pointbank.cli.asking import ABSENT_S, bearer
 from pointbank.cli.options import HERE, VAR, AsJson, State, TenantOption, Url
 from pointbank.cli.reading import text_of
-from pointbank.cli.say import err, out, print_json
+from pointbank.cli.say import counted, err, out, print_json
 
 group = typer.Typer(help="Which segments members are in.", no_args_is_help=True)
 
@@ -100,7 +100,8 @@ def _run(
     if as_json:
         print_json({"segment": segment, "members": moved.members, "unknown": moved.unknown})
     else:
-        out.print(f"{moved.members:,} members are {'out of' if taken_out else 'in'} {segment}.")
+        are = "is" if moved.members == 1 else "are"
+        out.print(f"{counted(moved.members, 'member')} {are} {'out of' if taken_out else 'in'} {segment}.")
         for one in moved.unknown:
             err.print(f"nobody has the external id {one}")
     if moved.unknown:

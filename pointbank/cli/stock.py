@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pointbank.cli.options import AsJson, TenantOption
-from pointbank.cli.say import err, out, print_json
+from pointbank.cli.say import counted, err, out, print_json
 
 if TYPE_CHECKING:
     from pointbank.files.stock import Imported
@@ -42,7 +42,7 @@ def import_(
         done = asyncio.run(
             import_stock(
                 Settings(), tenant, file, dry_run=dry_run, actor=actor,
-                say=lambda counts: status.update(f"counting: {counts:,} counts"),
+                say=lambda counts: status.update(f"counting: {counted(counts, 'count')}"),
             )
         )  # fmt: skip
     if as_json:
@@ -60,8 +60,8 @@ def _tell(done: Imported) -> None:
         return
     would = "would be " if done.dry_run else ""
     out.print(
-        f"{done.counted:,} counts {would}kept, {done.known:,} were known; {len(done.apart):,} numbers differ, "
-        f"{done.closed:,} differences {would}closed."
+        f"{counted(done.counted, 'count')} {would}kept, {done.known:,} known; {counted(len(done.apart), 'number')} apart, "
+        f"{counted(done.closed, 'difference')} {would}closed."
     )
     for apart in done.apart:
         said = f"{apart['subject']}: {apart['found']}, expected {apart['expected']}"

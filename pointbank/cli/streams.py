@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pointbank.cli.options import AsJson, TenantOption
-from pointbank.cli.say import out, print_json
+from pointbank.cli.say import counted, out, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,7 +85,8 @@ def stream_adopt(
     if judged.adopted:
         say("It was decided before, and not finished.")
     else:
-        say(f"{len(judged.orphans)} events left and have no fact any more:")
+        orphans = len(judged.orphans)
+        say(f"{counted(orphans, 'event')} left and {'has' if orphans == 1 else 'have'} no fact any more:")
         show(judged.orphans, say)
     for line in unread:
         say(f"Not read yet: {line}.")

@@ -9,7 +9,7 @@ import typer
 
 from pointbank.cli.asking import one_of
 from pointbank.cli.options import VAR, AsJson, State, TenantOption
-from pointbank.cli.say import err, out, print_json, print_table, table_of
+from pointbank.cli.say import counted, err, out, print_json, print_table, table_of
 
 group = typer.Typer(
     help="Tenants: each has a database, and in it a schema and a login role per service.",
@@ -121,12 +121,20 @@ def tenant_suspend(
     else:
         out.print(f"{code} is suspended, {'settled' if done.settled else 'not settled'}.", highlight=False)
         for name, count in {**done.standing.unpublished, **done.standing.unheard}.items():
-            out.print(f"  {name}: {count} events wait for the resume", highlight=False)
+            out.print(f"  {name}: {counted(count, 'event')} {_waits(count)} for the resume", highlight=False)
         if done.standing.offered:
-            out.print(f"  tills have offered {done.standing.offered} entries that wait", highlight=False)
+            offered = done.standing.offered
+            said = counted(offered, "entry", "entries")
+            out.print(f"  tills have offered {said} that {_waits(offered)}", highlight=False)
         if done.thrown_out:
-            err.print(f"  {done.thrown_out} sessions had to be ended", style="yellow", highlight=False)
+            err.print(
+                f"  {counted(done.thrown_out, 'session')} had to be ended", style="yellow", highlight=False
+            )
     raise typer.Exit(0 if done.settled else 1)
+
+
+def _waits(count: int) -> str:
+    return "waits" if count == 1 else "wait"
 
 
 @group.command("resume")

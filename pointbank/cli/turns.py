@@ -10,7 +10,7 @@ import typer
 
 from pointbank.cli.asking import bearer, with_api
 from pointbank.cli.options import HERE, VAR, AsJson, State, TenantOption, Url
-from pointbank.cli.say import err, out, print_json
+from pointbank.cli.say import counted, err, out, print_json
 
 holds = typer.Typer(help="Points that are held.", no_args_is_help=True)
 birthdays = typer.Typer(help="Birthdays of members.", no_args_is_help=True)
@@ -43,8 +43,8 @@ def release(
     if as_json:
         print_json(done)
     else:
-        verb = "would be released" if dry_run else "are asked to be released"
-        out.print(f"{done['points']:,} points of {done['bills']:,} bills {verb}.")
+        verb = "would be" if dry_run else "is asked to be" if done["points"] == 1 else "are asked to be"
+        out.print(f"{counted(done['points'], 'point')} of {counted(done['bills'], 'bill')} {verb} released.")
 
 
 @birthdays.command("tell")
@@ -67,7 +67,9 @@ def tell(
         print_json(done)
     else:
         verb = "would be" if dry_run else "were"
-        out.print(f"{done['told']:,} birthdays and {done['stays']:,} stays around them {verb} told.")
+        out.print(
+            f"{counted(done['told'], 'birthday')} and {counted(done['stays'], 'stay')} around them {verb} told."
+        )
 
 
 def _asked(

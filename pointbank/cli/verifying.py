@@ -129,6 +129,9 @@ def _verify_all(
         show(report, out, unchecked=unchecked)
 
     def wrong(report: Report) -> str | None:
+        if report.only_on_the_way:
+            left = "; ".join(example for check in report.broken for example in check.examples)
+            return f"not settled, and nothing else is broken: {left}"
         return None if report else f"broken: {', '.join(check.name for check in report.broken)}"
 
     run_job(

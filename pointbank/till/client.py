@@ -134,7 +134,7 @@ class Till:
         self._heard_at = monotonic()
         while not done():
             if monotonic() > deadline:
-                raise Unanswered(f"{self.unanswered} entries are unanswered, {self.waiting} bills wait")
+                raise Unanswered(f"unanswered entries: {self.unanswered}, bills that wait: {self.waiting}")
             try:
                 await self._read()
                 await self._offer_overdue_again(settled=settled, deadline=deadline)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 MOST_EXAMPLES = 5
+ON_THE_WAY = {"settled", "offered-answered"}
+"""Checks of what was accepted and has not happened yet: it says nothing against the books."""
 
 
 @dataclass
@@ -86,6 +88,12 @@ class Report:
     def broken(self) -> list[Check]:
         """The checks that found violations."""
         return [check for check in self.checks if check.broken]
+
+    @property
+    def only_on_the_way(self) -> bool:
+        """Whether nothing is broken but that something was not done yet."""
+        broken = {check.name for check in self.broken}
+        return bool(broken) and broken <= ON_THE_WAY
 
     def as_json(self) -> dict[str, Any]:
         """The whole report as one document."""

@@ -15,6 +15,10 @@ from pointbank.verify.report import Report
 
 _WIDEST = 10_000
 """Columns that the table fits into."""
+ASK_AGAIN = (
+    "Nothing else is broken: this was on its way. Ask again with --wait 60; what stands there a quarter of an hour "
+    "later too is stuck."
+)
 _STYLES = {"holds": "green", "broken": "bold red", "not checked": "dim"}
 
 
@@ -46,6 +50,9 @@ def show(report: Report, console: Console, *, unchecked: bool = False) -> None:
         if check.broken > len(check.examples):
             console.print(Text(f"{check.name}: and {check.broken - len(check.examples):,} more", "red"))
     word = Text("holds", "green") if report else Text("BROKEN", "bold red")
+    if report.only_on_the_way:
+        console.print(ASK_AGAIN, soft_wrap=True)
+        word = Text("NOT SETTLED", "yellow")
     console.print(word, f"in {report.seconds:.1f} s")
 
 

@@ -12,10 +12,13 @@ import msgspec
 
 from services.tiers.domain import Change, Programme, Standing, read_programme
 from shared.db import Connection
-from shared.programme.validation import UnreadVersion, check_kept_section
+from shared.programme.validation import UnreadVersion, must_be_known
 from shared.sql import load
 
 queries = load("services.tiers")
+
+OF_OTHERS = frozenset({"earning", "redemption", "adjustments", "expiry", "gift_cards"})
+"""Sections of a document that say nothing of tiers."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -112,11 +115,11 @@ async def await_programmes(db: Connection, programmes: Iterable[str]) -> None:
 
 
 async def known_programme(db: Connection, code: str, version: int) -> Known:
-    """One activated version, which must have been heard. Refuses tenant_migrating where its ladder says what this release does not
-    know."""
+    """One activated version, which must have been heard. Refuses tenant_migrating where it says of tiers what this release does
+    not know."""
     row = await queries.programme_document(db, programme=code, version=version)
     document = msgspec.json.decode(row["document"])
-    check_kept_section(document, "tiers")
+    must_be_known(document, besides=OF_OTHERS)
     return Known(
         read_programme(code, version, document), row["activated_at"], row["event_id"], row["request_id"]
     )

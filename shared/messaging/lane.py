@@ -81,6 +81,7 @@ class Lane:
         self._lingering: asyncio.TimerHandle | None = None
         self._outside: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._leaving_unread = False
         self._unread: set[str] = set()
 
     async def submit(self, item: Item[Any]) -> Outcome:
@@ -156,12 +157,17 @@ class Lane:
         if self._queue and self._running is None:
             self._running = asyncio.get_running_loop().create_task(self._run())
 
+    def leave_unread(self) -> None:
+        """From here on nobody waits for what only a process of the other release can write: its entries stay pending."""
+        self._leaving_unread = True
+
     async def drain(self, *, within_s: float = DRAIN_S) -> None:
         """Takes nothing new, and returns when all that was taken is done.
 
         What can't be written in time is given up: its callers get the error, its entries stay pending for others.
         """
         self._closing = True
+        self.leave_unread()
         self._begin()
         try:
             async with asyncio.timeout(within_s):
@@ -435,7 +441,7 @@ class Lane:
         """Whether this is given up here, for a process of the other release: who asked is told at once, however long it waited for
         something else; an entry stays pending when this process stops."""
         return fault is Fault.UNREAD and (
-            self._closing or one.by_http or isinstance(one.item.origin, FromJob)
+            self._leaving_unread or one.by_http or isinstance(one.item.origin, FromJob)
         )
 
     def _tell_unread(self, error: BaseException) -> None:

@@ -165,7 +165,9 @@ class Relay:
                 self._trouble = f"{type(error).__name__}: {error}"[:300]
                 self._compared_at = float("-inf")
                 where = {"service": self._service, "tenant": self._keys.tenant, "error": self._trouble}
-                if passing(error):
+                if passing(error) or isinstance(error, asyncpg.QueryCanceledError):
+                    # Cancelled by a person, or not done in the time that it was given: PostgreSQL has one code for both, and says
+                    # which in its words.
                     log.warning("relay turn failed", **where)
                 else:
                     log.error("relay is broken", **where, exc_info=error)
@@ -225,9 +227,12 @@ class Relay:
         try:
             async with self._pool.acquire() as db:
                 return await queries.cut_outbox(db, started_at=started_at, outbox=outbox)
-        except asyncpg.QueryCanceledError:
+        except asyncpg.QueryCanceledError as error:
             log.warning(
-                "much has piled up, and is cut slowly", service=self._service, tenant=self._keys.tenant
+                "much has piled up, and is cut slowly",
+                service=self._service,
+                tenant=self._keys.tenant,
+                error=str(error),
             )
         async with patient(self._pool, self._catching_up) as db:
             return await queries.cut_outbox(db, started_at=started_at, outbox=outbox)

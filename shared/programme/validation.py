@@ -1,6 +1,6 @@
 """All mistakes of a programme document at once, each with its JSON pointer."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, TypeGuard
 from zoneinfo import ZoneInfo
@@ -60,14 +60,13 @@ def as_kept(document: Document) -> Programme:
         raise _unread(document, invalid.errors[0]) from invalid
 
 
-def check_kept_section(document: Document, section: str) -> None:
-    """Of a version that is there: refuses tenant_migrating where this section says what this release does not know, whatever the
-    others say. For who reads no more of it."""
+def must_be_known(document: Document, *, besides: Container[str]) -> None:
+    """As `as_kept`, for who goes by nothing that the sections `besides` say. A section that is not known here may be anybody's."""
     given = without_nulls(document)
-    found = [*_parse(given)[1], *_mistakes(given)]
-    own = [one for one in found if one.pointer.split("/")[1:2] == [section]]
-    if own:
-        raise _unread(document, min(own, key=lambda one: (one.pointer, one.code)))
+    errors = [*_parse(given)[1], *_mistakes(given)]
+    mine = [error for error in errors if error.pointer.removeprefix("/").partition("/")[0] not in besides]
+    if mine:
+        raise _unread(document, min(mine, key=lambda error: (error.pointer, error.code)))
 
 
 def _unread(document: Document, first: FieldError) -> UnreadVersion:

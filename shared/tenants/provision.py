@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib import resources
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -15,7 +16,7 @@ import asyncpg
 from shared.config import Settings
 from shared.db import Connection, connect, database_of, role_of
 from shared.messaging.keys import SERVICES
-from shared.migrate import LOCK_KEY, migrate, schema_version, standing
+from shared.migrate import LOCK_KEY, LOCK_MS, migrate, patiently, schema_version, standing
 from shared.tenants import CODE
 from shared.tenants.counting import bring_forward
 from shared.tenants.directory import SERVED, Place, control_role, queries
@@ -46,11 +47,15 @@ class Provisioned:
 async def prepare_control(settings: Settings) -> None:
     """Makes the control database and the logins of services and auditor there, where they are missing."""
     async with connected(settings, Place("")) as db:
-        if not await queries.database_exists(db, database=settings.control_database):
-            # Another administrator may be faster; the statements below find its database.
-            with suppress(asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
-                await db.execute(f"CREATE DATABASE {quoted(settings.control_database)}")
-    async with connected(settings, Place(settings.control_database)) as db, _alone(db):
+        await _make_database(db, settings.control_database)
+    async with connected(settings, Place(settings.control_database)) as db:
+        await patiently(partial(_prepare_directory, settings, db))
+
+
+async def _prepare_directory(settings: Settings, db: Connection) -> None:
+    async with _alone(db):
+        # What was altered is put right under a lock that services would queue behind.
+        await db.execute(f"SET LOCAL lock_timeout = {LOCK_MS}")
         await run_file(db, "control.sql", database=quoted(settings.control_database))
         for service in SERVICES:
             role = control_role(service)
@@ -98,12 +103,19 @@ async def create_tenant(
         place = Place(**await queries.place_of(control, code=code))
         async with connected(settings, Place("", place.host, place.port)) as db:
             await make_roles(settings, code, db)
-            if not await queries.database_exists(db, database=place.database):
-                await db.execute(
-                    f"CREATE DATABASE {quoted(place.database)} OWNER {quoted(role_of(code, OWNER))}"
-                )
+            await _make_database(db, place.database, owner=role_of(code, OWNER))
         await migrate_tenant(settings, code, place)
         await queries.activate(control, code=code)
+
+
+async def _make_database(db: Connection, database: str, *, owner: str | None = None) -> None:
+    if await queries.database_exists(db, database=database):
+        return
+    # Another administrator may be faster; what follows finds its database.
+    with suppress(asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
+        await db.execute(
+            f"CREATE DATABASE {quoted(database)}" + (f" OWNER {quoted(owner)}" if owner is not None else "")
+        )
 
 
 async def make_roles(settings: Settings, code: str, db: Connection) -> None:

@@ -17,9 +17,11 @@ from pointbank.cli.app import app
 from pointbank.desk import open_desk
 from shared.clock import real_clock
 from shared.config import Settings
+from shared.db import connect, database_of
 from shared.ids import uuid7
 from shared.tenants.provision import dsn_for
 from tests.integration.redeem.conftest import accrued
+from tests.integration.verify.test_settled import WAITING
 from tests.support.facts import activated
 from tests.support.tenants import as_environment, new_tenant
 
@@ -90,6 +92,25 @@ def test_each_job_is_done_for_who_is_there_and_says_who_is_not(town: Town, job: 
     assert "Traceback" not in done.stderr
     if job == "verify":
         assert told["tenants"][town.whole]["holds"] is True
+
+
+def test_what_was_on_its_way_when_the_oracle_looked_is_told_from_books_that_are_broken(
+    settings: Settings, town: Town
+) -> None:
+    async def do(sql: str) -> None:
+        owner = await connect(settings.admin_dsn(), database=database_of(town.whole))
+        try:
+            await owner.execute(sql)
+        finally:
+            await owner.close()
+
+    asyncio.run(do(WAITING))
+    try:
+        said = ran("verify", "--all", code=1).stderr
+    finally:
+        asyncio.run(do("DELETE FROM earn.waiting"))
+    assert f"{town.whole}: not settled, and nothing else is broken: bills waiting: 1\n" in said
+    assert f"{town.whole}: broken" not in said
 
 
 def test_what_is_due_of_one_expires_though_another_is_lost(settings: Settings, town: Town) -> None:

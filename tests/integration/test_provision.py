@@ -324,3 +324,63 @@ async def test_who_meets_a_migration_of_another_waits_for_it_with_what_it_grants
         assert await migrating == {code: []}
     finally:
         await other.close()
+
+
+async def test_of_several_who_make_one_tenant_at_once_each_finds_it_made(own: Settings) -> None:
+    code = f"t{secrets.token_hex(4)}"
+    assert await asyncio.gather(*[create_tenant(own, code) for _ in range(4)]) == [None] * 4
+    assert [(one.code, one.state, one.failure) for one in await list_tenants(own)] == [(code, "active", None)]
+    assert await migrate_all(own) == {code: []}
+
+
+ALTERED = {
+    "a service may write what others report": "ALTER POLICY own_earn ON control.positions USING (true) WITH CHECK (true)",
+    "another service's policy is a service's": "ALTER POLICY own_earn ON control.positions TO pb_control_members",
+    "a service has none": "DROP POLICY own_earn ON control.positions",
+    "nobody sees what others report": "ALTER POLICY read_all ON control.positions USING (false)",
+    "none of them is asked": "ALTER TABLE control.positions DISABLE ROW LEVEL SECURITY",
+}
+
+
+@pytest.mark.parametrize("sql", ALTERED.values(), ids=ALTERED)
+async def test_who_may_report_what_is_as_the_release_says_once_it_is_migrated(
+    own: Settings, sql: str
+) -> None:
+    policies = """
+        SELECT p.policyname, p.permissive, p.cmd, p.roles, p.qual, p.with_check, c.relrowsecurity
+        FROM pg_policies AS p, pg_class AS c
+        WHERE p.tablename = 'positions' AND c.oid = 'control.positions'::regclass
+        ORDER BY p.policyname
+    """
+    control = await asyncpg.connect(dsn_for(own, own.control_database))
+    try:
+        meant = await control.fetch(policies)
+        assert len(meant) == 1 + len(SERVICES)
+        await control.execute(sql)
+        assert await control.fetch(policies) != meant
+        assert await migrate_all(own) == {}
+        assert await control.fetch(policies) == meant
+    finally:
+        await control.close()
+
+
+async def test_what_is_put_right_in_the_directory_makes_no_service_wait(own: Settings) -> None:
+    reader = await asyncpg.connect(dsn_for(own, own.control_database))
+    directory = Directory(own, "earn")
+    await directory.open()
+    try:
+        await reader.execute("ALTER POLICY own_earn ON control.positions USING (true)")
+        reading = reader.transaction()
+        await reading.start()
+        await reader.execute("SELECT count(*) FROM control.positions")
+        migrating = asyncio.create_task(migrate_all(own))
+        for _ in range(5):
+            await asyncio.sleep(0.25)
+            async with asyncio.timeout(PATIENCE_S / 6):
+                assert await directory.highest_position("nobody", "members") is None
+        assert not migrating.done()
+        await reading.rollback()
+        assert await migrating == {}
+    finally:
+        await reader.close()
+        await directory.close()

@@ -167,8 +167,8 @@ async def test_a_tenant_that_has_not_settled_is_suspended_and_the_command_fails(
     told = await tenant("suspend", alone.code)
     assert told.exit_code == 1
     assert sorted(told.stdout.splitlines()) == [
-        "  notifier<-earn: 1 events wait for the resume",
-        "  redeem<-earn: 1 events wait for the resume",
+        "  notifier<-earn: 1 event waits for the resume",
+        "  redeem<-earn: 1 event waits for the resume",
         f"{alone.code} is suspended, not settled.",
     ]
     assert await state(own, alone) == "suspended"

@@ -11,6 +11,11 @@ AT_ONCE = 4_000_000
 """Events whose subjects are kept at once: of more, each walk keeps the subjects of one part."""
 
 
+def is_place(sequence: str) -> bool:
+    """Whether it is what an event's `sequence` has to be: twelve digits."""
+    return len(sequence) == 12 and sequence.isascii() and sequence.isdigit()
+
+
 class Places:
     """The places of one service's events. With several parts, the subjects of this part only."""
 
@@ -21,16 +26,22 @@ class Places:
         name, says = f"sequence:{service}", "about each subject events count from 1 without a gap, in order"
         self._check = books.check(name, 5, says) if part == 0 else books.report[name]
 
+    def due(self, subject: str) -> str | None:
+        """The `sequence` of a subject's next event; None where another part keeps the subject."""
+        if self._parts > 1 and crc32(subject.encode()) % self._parts != self._part:
+            return None
+        return f"{(self._last.get(subject, 0) & 0xFFFFFFFF) + 1:012d}"
+
     def next(self, envelope: Envelope, n: int | None) -> None:
-        """The next event in the order of the ids."""
+        """The next event in the order of the ids. One that has no place counts as standing where it is due."""
         subject = envelope.subject
         if self._parts > 1 and crc32(subject.encode()) % self._parts != self._part:
             return
         check = self._check
         check.compared += 1
-        place = int(envelope.sequence)
         # The last dense id and the last place of a subject, in one number.
         before = self._last.get(subject, 0)
+        place = int(envelope.sequence) if is_place(envelope.sequence) else (before & 0xFFFFFFFF) + 1
         if place != (before & 0xFFFFFFFF) + 1:
             check.wrong(
                 f"{self._service}, {subject}: event {place} ({envelope.id}) follows {before & 0xFFFFFFFF}"

@@ -111,7 +111,7 @@ def _status_end(zone: ZoneInfo, year: int, extra_months: int) -> datetime:
 
 
 def read_programme(code: str, version: int, document: Mapping[str, Any]) -> Programme:
-    """The programme of an activated document, whose section `tiers` is known here (`store.known`)."""
+    """The programme of an activated document, of which all that is of tiers is known here (`store.known`)."""
     tiers = document.get("tiers") or {}
     ladder = tuple(_tier(tier) for tier in tiers.get("ladder") or ())
     conditions = [tier.when for tier in ladder if tier.when is not None]

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from shared import runtime
 from shared.config import Settings
@@ -526,3 +527,33 @@ async def test_the_lag_is_all_that_is_committed_and_not_in_redis(settings: Setti
         await service.redis.xadd(service.keys.stream("earn"), {"event": "stray"})
         await service.housekeeping._count_lag()
         assert (lag("events"), lag("seconds")) == (0, 0)
+
+
+async def test_a_cut_that_a_person_cancels_again_and_again_is_a_turn_that_failed_and_nothing_that_is_broken(
+    settings: Settings, tenant: Tenant
+) -> None:
+    waiting = """
+        SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+        WHERE datname = $1 AND wait_event_type = 'Lock' AND query LIKE '%INSERT INTO cuts%'
+    """
+    holder = await asyncpg.connect(settings.admin_dsn(), database=tenant.database)
+    person = await asyncpg.connect(settings.admin_dsn())
+    try:
+        async with running(settings, tenant, "earn", {Say: say}) as service:
+            await eventually(lambda: not service.relay.begins)
+            with capture_logs() as logs:
+                async with holder.transaction():
+                    await holder.execute("LOCK TABLE earn.cuts IN SHARE MODE")
+                    await tell(service, 1)
+                    async with asyncio.timeout(PATIENCE_S):
+                        while not any(line["event"].startswith("relay") for line in logs):
+                            await person.fetch(waiting, tenant.database)
+                            await asyncio.sleep(0.02)
+                assert await until_published(service, 1) == [1]
+    finally:
+        await holder.close()
+        await person.close()
+    said = [(line["event"], line["log_level"]) for line in logs if line["event"].startswith("relay")]
+    assert set(said) == {("relay turn failed", "warning")}
+    [first, *_] = [line for line in logs if line["event"] == "relay turn failed"]
+    assert first["error"] == "QueryCanceledError: canceling statement due to user request"

@@ -90,3 +90,16 @@ async def test_what_one_can_not_read_another_takes_over_though_the_first_lives(
             await eventually(lambda: later.heard == [2, 1], within_s=PATIENCE_S / 3)
             # Whoever could not read it finds that it is written.
             await eventually(lambda: hearer.lane.idle, within_s=PATIENCE_S / 3)
+
+
+async def test_what_one_can_not_read_keeps_it_from_no_stop(
+    settings: Settings, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.runtime.END_S", 2 * PATIENCE_S)
+    former = Former()
+    async with running(settings, tenant, "earn", {Say: say}) as service:
+        await service.lane.submit(by_job(Say("one")))
+        async with asyncio.timeout(PATIENCE_S / 2):
+            async with running(settings, tenant, "redeem", {MessageDelivered: former.hear}, hears=("earn",)):
+                await eventually(lambda: former.tries > 2)
+        assert (await service.redis.xpending(service.keys.stream("earn"), "redeem"))["pending"] == 1

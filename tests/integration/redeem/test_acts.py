@@ -23,6 +23,7 @@ from services.redeem.domain.acts import DecideAdjustment
 from services.redeem.jobs.sweeping import walk
 from shared.config import Settings
 from shared.events import CardBlocked, CardIssued
+from shared.identity import payment_card_number
 from shared.ids import uuid7
 from shared.messaging import Done, Refused
 from shared.tenants import Tenant
@@ -31,7 +32,8 @@ from tests.support.bank_books import assert_whole_until_spoilt
 from tests.support.facts import AT, activated
 from tests.support.http import assert_problem
 
-EVIDENCE = {"reference": "CASE-7", "sha256": hashlib.sha256(b"letter").hexdigest()}
+EVIDENCE = {"reference": "CASE-7", "sha256": hashlib.sha256(b"letter 2021").hexdigest()}
+assert payment_card_number(EVIDENCE["sha256"]), "it holds digits that look like a card's"
 LATER = (datetime.now(UTC) + timedelta(days=90)).isoformat()
 
 

@@ -282,23 +282,3 @@ async def test_a_statement_tells_of_a_programme_that_can_not_be_read_and_of_the_
     assert await captured(programme="stated") == {"stated": 40}
     every = await captured()
     assert (every["stated"], every["beside"]) == (40, 30)
-
-
-async def test_points_come_and_others_are_issued_rewards_though_a_programme_can_not_be_read(
-    bank: Bank,
-) -> None:
-    await bank.hear(activated("given"))
-    await bank.member(5000, programme="given")
-    await bank.member(5000)
-    for programme in ("given", "shops"):
-        await put(bank, "mug", issues_at={"points": 5000, "of": "balance"}, programme=programme)
-    redemption = {**SHOPS["redemption"], "later": "what the next release knows"}
-    await bank.hear(activated("given", 2, redemption=redemption))
-    assert (await run(bank.runtime, dry_run=True)).issued == 1
-    assert await issue(bank.runtime) == 1
-    await learn_job(bank.runtime)
-    passing = await bank.member(5000, programme="given")
-    assert (await bank.wallet(passing.wallet_id))["available"] == 5000
-    # As a process of that release reads it.
-    bank.runtime.cache["programme", "given", 2] = compile_programme(activated("given", 2).document, 2)
-    assert await issue(bank.runtime) == 2

@@ -312,4 +312,4 @@ async def test_the_commands_say_it_and_what_to_do(
     code, said = await run("seal", "adopt", "--reason", "again")
     assert (code, said) == (2, f"nothing was changed: the database knows every seal in {folder_of(bank)}")
     code, said = await run("seal")
-    assert (code, said.endswith(f" 2 heads sealed as number {last + 2}. 1 seals exported.")) == (0, True)
+    assert (code, said.endswith(f" 2 heads sealed as number {last + 2}. 1 seal exported.")) == (0, True)

@@ -33,6 +33,7 @@ LATER: dict[str, dict[str, Any]] = {
     "a lifecycle": {**TIERS, "lifecycle": "rolling"},
     "a number": with_silver(visits={"gte": 10}),
 }
+"""What the section `tiers` says."""
 
 
 @pytest.mark.parametrize("ladder", LATER.values(), ids=LATER)
@@ -90,6 +91,15 @@ async def test_what_is_asked_of_a_ladder_that_this_release_can_not_read_may_be_a
         assert (refused.status_code, refused.json()["code"]) == (503, "tenant_migrating")
         assert "/tiers/later: This field is not known." in refused.json()["detail"]
         assert (await client.get(f"/v1/tiers/{other}")).status_code == 200
+
+
+async def test_a_section_that_this_release_does_not_know_may_be_of_tiers(
+    tiers: TenantRuntime, code: str
+) -> None:
+    wallet = uuid7()
+    await hear(tiers, activated(code, standings={"later": "what the next release knows"}))
+    await hear(tiers, credited(wallet, 510, programme=code))
+    assert (await standing(tiers, wallet) or ())[:1] == (None,)
 
 
 async def test_what_others_can_not_read_of_a_version_is_no_matter_of_its_ladder(

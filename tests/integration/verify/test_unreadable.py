@@ -165,3 +165,23 @@ async def test_what_was_told_of_bills_is_compared_also_where_they_cannot_be_judg
         report = await report_of(town, db)
     assert {one.partition(" ")[0] for one in report["books:readable"].examples} == {"bill"}
     assert (report["bills:told"].verdict, report["accruals:told"].verdict) == ("holds", "holds")
+
+
+async def test_an_event_whose_place_is_no_number_is_one_broken_event_and_nothing_else(
+    town: Town, books: Connection
+) -> None:
+    async with undone(books) as db:
+        event_id = await db.fetchval(
+            """
+            UPDATE redeem.outbox
+            SET payload = convert_to(replace(convert_from(payload, 'UTF8'), '"sequence":"', '"sequence":"x'), 'UTF8')
+            WHERE id = (SELECT min(id) FROM redeem.outbox WHERE position('points.credited'::bytea IN payload) > 0)
+            RETURNING event_id::text
+            """
+        )
+        report = await report_of(town, db)
+    # Where the stream still holds it, that copy is another event now.
+    broken = {check.name: check.broken for check in report.broken if check.name != "streams:entries"}
+    assert broken == {"events": 1}
+    [told] = report["events"].examples
+    assert told.endswith(f" of redeem is points.credited.v1 {event_id}: its sequence is 'x000000000001'")

@@ -1,10 +1,13 @@
 from typing import Any
 
+import msgspec
 import pytest
 
-from shared.cards import payment_card_at, placed_texts
+from shared.cards import offered_card_at, payment_card_at, payment_card_in, placed_texts
 
 CARD = "4111111111111111"
+DIGEST = f"0123abcd{CARD}abcdef89"
+ID = "01a24000-4000-7000-8000-1fabcdef0123"
 
 
 def test_texts_come_in_their_order_with_the_path_to_each() -> None:
@@ -38,6 +41,11 @@ def test_texts_come_in_their_order_with_the_path_to_each() -> None:
         ({"skus": {"a": {"b": {"c": CARD}}}}, ("skus", "a", "b", "c")),
         ({"traceparent": CARD}, ("traceparent",)),
         ({"member_id": "41111111-1111-4111-8111-111111111111"}, None),
+        ({"found": f"{ID} 10, {ID} 7"}, None),
+        ({"found": f"accruals 4 points 46 digest {DIGEST}"}, None),
+        ({"evidence": {"sha256": DIGEST + DIGEST}}, None),
+        ({"note": f"{DIGEST} {CARD}"}, ("note",)),
+        ({"note": f"a{CARD}a"}, ("note",)),
         ({"total_minor": int(CARD)}, None),
     ],
 )
@@ -56,3 +64,12 @@ def test_no_nesting_is_too_deep() -> None:
     for _ in range(5_000):
         document = [document]
     assert payment_card_at(document) == (0,) * 5_000
+
+
+def test_a_till_may_quote_a_digest_in_its_data_and_nowhere_else() -> None:
+    for document, path in (
+        ({"data": {"data": {"receipt": DIGEST}}}, None),
+        ({"data": {}, "traceparent": f"ff-{DIGEST}-00f067aa0ba902b7-01"}, ("traceparent",)),
+    ):
+        assert offered_card_at(document) == path
+        assert payment_card_in(msgspec.json.encode(document)) == (path is not None)

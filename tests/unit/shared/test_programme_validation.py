@@ -10,6 +10,7 @@ from shared.programme.validation import (
     ProgrammeInvalid,
     UnreadVersion,
     as_kept,
+    must_be_known,
     validate,
     validate_for_activation,
     without_nulls,
@@ -536,3 +537,19 @@ def test_a_version_that_is_there_and_can_not_be_read_is_a_later_releases_and_nob
     ) as unread:
         as_kept(changed("/earning/later", "anything"))
     assert (unread.value.status, unread.value.code, unread.value.frozen) == (503, "tenant_migrating", False)
+
+
+def test_who_goes_by_some_sections_alone_is_kept_from_it_by_those_and_by_what_nobody_here_knows() -> None:
+    besides = {"earning", "redemption", "adjustments", "expiry", "gift_cards"}
+    for known in (changed("/earning/later", "anything"), changed("/redemption/tiers", ["iron"]), SHOPS):
+        must_be_known(known, besides=besides)
+    for pointer, said in (
+        ("/tiers/lifecycle", "rolling is not available yet"),
+        ("/tiers/ladder/1/entry/visits", "This field is not known"),
+        ("/programme/years_begin", "This field is not known"),
+        ("/standings", "This field is not known"),
+        ("/document", "Input should be 1"),
+    ):
+        later = "rolling" if pointer.endswith("lifecycle") else 2
+        with pytest.raises(UnreadVersion, match=f"programme shops .*{pointer}: {said}"):
+            must_be_known(changed(pointer, later), besides=besides)

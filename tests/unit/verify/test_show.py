@@ -49,3 +49,18 @@ def test_all_that_compared_nothing_is_listed_where_it_is_asked_for() -> None:
     assert "not checked" in row
     assert "nothing to compare" in row
     assert "not checked: 2 (nothing to compare), 1 (no folder of exported seals was named)" in lines
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"), [(("settled",), "NOT SETTLED in "), (("settled", "ledger:chain"), "BROKEN in ")]
+)
+def test_what_was_on_its_way_is_told_from_books_that_are_broken(broken: tuple[str, ...], said: str) -> None:
+    report = Report("acme")
+    for name in broken:
+        report.open(name, 1, "it holds").wrong("events of earn not applied by redeem: 12")
+    text = io.StringIO()
+    show(report, Console(file=text, width=200, color_system=None))
+    *_, before, last = text.getvalue().splitlines()
+    assert last.startswith(said)
+    assert before.startswith("Nothing else is broken: this was on its way.") == (len(broken) == 1)
+    assert not report
