@@ -121,7 +121,8 @@ def found(interface: dict[str, Any], method: str, path: str) -> tuple[str, dict[
 
 GROUP = typer.main.get_command(app)
 PAGES = [
-    *(DOCS.parent / name for name in ("README.md", "CHANGELOG.md", "deploy/README.md", "deploy/gateway/README.md")),
+    *(DOCS.parent / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *(DOCS.parent / name for name in ("deploy/README.md", "deploy/gateway/README.md")),
     *sorted(DOCS.rglob("*.md")),
     *sorted((DOCS.parent / "services").glob("*/README.md")),
 ]  # fmt: skip
