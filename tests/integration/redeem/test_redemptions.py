@@ -359,7 +359,7 @@ async def test_a_wallet_of_many_lots_is_spent_in_order(bank: Bank, consumption: 
         asked = [meeting.Asked("nowhere", uuid7(), None, None, "riyadh-mall", None)]
         parties, wallets, lacking = await meeting.meet(db, asked, [wallet_id], now=gone)
         assert (parties[0].wallet_id, wallets[wallet_id].lots, lacking) == (None, [], set())
-        await postings.load_lots(db, wallets, {wallet_id: (25, consumption)}, datetime.now(UTC))
+        await postings.load_lots(db, wallets, [(wallet_id, 25, consumption)], datetime.now(UTC))
     order = consumption_order(consumption)
     lots = sorted(wallets[wallet_id].lots, key=order)
     expected = {"oldest_earned": [10, 10, 10, 7], "earliest_expiry": [7, 5, 10, 10]}
