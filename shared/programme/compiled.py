@@ -14,14 +14,16 @@ from shared.programme.acts import CompiledAct, compile_act
 from shared.programme.adjusting import Adjusting, compile_adjusting
 from shared.programme.campaigns import CompiledCampaign, Limits, caps_of, compile_campaign
 from shared.programme.checkout import compile_card
+from shared.programme.compiling import compile_rules
 from shared.programme.days import day_of, end_of_day
+from shared.programme.earned import Earned, EarnedByRule, JudgedLine
 from shared.programme.earning import Earning
 from shared.programme.expiry import UNKNOWN_BIRTH_MONTH, CompiledExpiry, compile_expiry
 from shared.programme.gift_cards import CompiledGiftCards, compile_gift_cards
 from shared.programme.guards import Guard, compile_guards
 from shared.programme.model import Lifecycle, OnSpent, Programme
 from shared.programme.redeeming import Redeeming, compile_redeeming
-from shared.programme.rules import Earned, EarnedByRule, JudgedLine, Rulebook, compile_rules
+from shared.programme.rules import Rulebook
 from shared.programme.subject import Line, Subject
 from shared.programme.validation import as_kept
 
