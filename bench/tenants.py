@@ -18,9 +18,9 @@ from urllib.request import urlopen
 
 from redis import Redis
 
-from pointbank.allinone import SERVICES
 from pointbank.running import Deployment, running
 from shared.db import Connection, connect
+from shared.messaging.keys import SERVICES
 from shared.tenants.provision import create_tenant, list_tenants
 
 AT_ONCE = 3

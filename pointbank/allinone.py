@@ -18,9 +18,8 @@ from shared.config import Settings
 from shared.http.health import live_checks, lives, ready_checks, report, serves
 from shared.http.openapi import Document, merge
 from shared.http.runtime import Check
+from shared.messaging.keys import SERVICES
 from shared.metrics import CONTENT_TYPE, exposition
-
-SERVICES = ("members", "earn", "redeem", "tiers", "notifier")
 
 PLACES = {
     "programmes": "members",

@@ -1,5 +1,7 @@
 """What texts of the API and of the programme document must look like, in words: people who read a refusal read no patterns."""
 
+from typing import Literal, get_args
+
 CODE = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 _A_CODE = "a code: 1 to 64 letters, digits, dots, dashes or underscores, a letter or digit first"
@@ -26,6 +28,12 @@ SHAPES = {
     r"^[A-Za-z][A-Za-z0-9_]{0,63}$": "a name: 1 to 64 letters, digits or underscores, a letter first",
 }
 """Pattern -> what it wants, after "This must be"."""
+
+
+Channel = Literal["store", "ecom", "app", "kiosk", "call_center", "partner"]
+"""How a bill, a redemption or a member came to the merchant."""
+
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
 
 def wanted(pattern: str) -> str | None:

@@ -32,7 +32,8 @@ def partitions(
     services, which do the same by themselves."""
     import msgspec
 
-    from pointbank.jobs.partitions import SERVICES, partitions_of
+    from pointbank.jobs.partitions import partitions_of
+    from shared.messaging.keys import SERVICES
 
     if unknown := set(service or ()) - set(SERVICES):
         raise typer.BadParameter(f"no service {', '.join(sorted(unknown))}; there are {', '.join(SERVICES)}")

@@ -21,14 +21,10 @@ class BadFile(Exception):
     """The file is not one of ours; the message says what is wrong, and where."""
 
 
-def read_lines(file: Path) -> Iterator[dict[str, str | None]]:
-    """The lines of a CSV with a header: `merchant, day`, and `total`, `deposit` or both; `reference` where there are several,
-    `currency` where it is not the programme's: an empty one is none, as a column that is not there."""
-    for _, line in _numbered(file):
-        yield line
-
-
-def _numbered(file: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
+def read_lines(file: Path) -> Iterator[tuple[int, dict[str, str | None]]]:
+    """What a CSV with a header says, each with the number of its line: `merchant, day`, and `total`, `deposit` or both; `reference`
+    where there are several, `currency` where it is not the programme's: an empty one is none, as a column that is not there.
+    Raises BadFile."""
     try:
         yield from _lines(file)
     except (UnicodeDecodeError, csv.Error) as error:
@@ -64,7 +60,7 @@ async def import_file(api: Api, file: Path, *, programme: str, said: Callable[[i
     that a run is answered by what there is now, and not by what an earlier one of the file was told. Raises CallFailed, by the
     lines of the file."""
     file_hash = hashlib.sha256(file.read_bytes()).hexdigest()  # noqa: ASYNC240  # one small file, before anything else
-    lines, done = list(_numbered(file)), {"imported": 0, "known": 0}
+    lines, done = list(read_lines(file)), {"imported": 0, "known": 0}
     for k in range(0, len(lines), AT_ONCE):
         piece = lines[k : k + AT_ONCE]
         body = {"programme": programme, "file_hash": file_hash, "lines": [line for _, line in piece]}

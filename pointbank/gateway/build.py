@@ -18,12 +18,13 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pointbank.allinone import SERVICES, merged_openapi, service_of
+from pointbank.allinone import merged_openapi, service_of
 from pointbank.gateway.errors import CannotBuild
 from shared.errors import PROBLEMS
 from shared.http.auth import LEEWAY_S, MAX_TOKEN_BYTES
 from shared.http.keys import Key, fits, import_keys
 from shared.http.shell import MOST_BYTES
+from shared.messaging.keys import SERVICES
 from shared.tenants import CODE
 
 ALGORITHMS = ("RS256", "ES256")

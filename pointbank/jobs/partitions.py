@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 
 from pointbank.logins import find_served
 from shared.config import Settings
-from shared.messaging.keys import HEARERS
+from shared.messaging.keys import SERVICES
 from shared.messaging.partitions import Ahead, make_partitions
 from shared.runtime import open_tenant_pool
 
-SERVICES = tuple(HEARERS)
 Progress = Callable[[str, Ahead], None]
 """Told of each service when it is done."""
 

@@ -18,6 +18,7 @@ from services.members.domain.programmes import (
     CloseProgramme,
     DraftProgramme,
     Programmes,
+    VersionStatus,
 )
 from shared.errors import NotFound, Refusal
 from shared.http.bodies import Body, Moment
@@ -27,8 +28,7 @@ from shared.http.routing import Router
 from shared.http.writes import Read, Write, reads, writes
 from shared.identity import IdentityKind, identify, normalise
 from shared.programme.model import Code, Locale, Localized, Programme, Text
-
-Channel = Literal["store", "ecom", "app", "kiosk", "call_center", "partner"]
+from shared.shapes import Channel
 
 
 def _normal(kind: IdentityKind) -> AfterValidator:
@@ -138,7 +138,7 @@ class MerchantOut(BaseModel):
 class VersionOut(BaseModel):
     programme: str
     version: int
-    status: Literal["draft", "active", "superseded"]
+    status: VersionStatus
     document: Programme
     created_at: AwareDatetime
     activated_at: AwareDatetime | None
@@ -146,7 +146,7 @@ class VersionOut(BaseModel):
 
 class VersionSummaryOut(BaseModel):
     version: int
-    status: Literal["draft", "active", "superseded"]
+    status: VersionStatus
     created_at: AwareDatetime
     activated_at: AwareDatetime | None
 

@@ -51,3 +51,6 @@ async def log(messages: Sequence[Message]) -> Answers:
 
 
 CHANNELS: Mapping[str, Channel] = {"log": log}
+
+CHANNEL = "log"
+"""The one by which every message goes, while members can't choose."""

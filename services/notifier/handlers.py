@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from services.notifier import store
+from services.notifier.channels import CHANNEL
 from services.notifier.domain import News, Reply, message_id_of, news_of, replies_of, wallet_of
 from services.notifier.fan_out import reply
 from services.notifier.outgoing import outgoing
@@ -83,12 +84,12 @@ async def _make(tx: Tx, news: Sequence[tuple[Item[News], tuple[str, str]]]) -> N
         assert cause is not None, "messages tell of events"
         recipient = recipients.get(event.member_id)
         goes = recipient is not None and recipient.consented
-        message_id = message_id_of(cause, template, store.CHANNEL)
+        message_id = message_id_of(cause, template, CHANNEL)
         wanted[message_id] = Made(
             message_id,
             cause,
             template,
-            store.CHANNEL,
+            CHANNEL,
             event.member_id,
             wallet_of(event),
             event.programme,
@@ -107,7 +108,7 @@ async def _make(tx: Tx, news: Sequence[tuple[Item[News], tuple[str, str]]]) -> N
         await store.set_apart(tx.db, apart)
         suppressed = sum(one.state == "suppressed" for one in apart)
         count = tx.cache[Metrics].message
-        tx.after_commit(lambda: count(tx.tenant.code, store.CHANNEL, "suppressed", suppressed))
+        tx.after_commit(lambda: count(tx.tenant.code, CHANNEL, "suppressed", suppressed))
     if len(apart) < len(made):
         sender, made_at = outgoing(tx.cache), time.monotonic()
         lease = sender.lease

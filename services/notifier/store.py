@@ -20,9 +20,6 @@ queries = load("services.notifier")
 
 _encode = msgspec.json.Encoder().encode
 
-CHANNEL = "log"
-"""The channel of every message, while members can't choose one."""
-
 FEW = 128
 """Up to so many messages, one statement is quicker than COPY and what goes around it."""
 

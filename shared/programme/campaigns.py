@@ -44,7 +44,7 @@ import msgspec
 from shared.money import Ratio, decimal_ratio
 from shared.programme.conditions import Condition, compile_condition
 from shared.programme.days import Period, day_of, since
-from shared.programme.earning import Campaign, Effect, MemberCaps, instant
+from shared.programme.earning import Campaign, Effect, MemberCaps, Stacking, instant
 from shared.programme.matching import Matcher, matcher_of
 from shared.programme.subject import FIELDS, Line, Subject
 from shared.programme.windows import Window, compile_window
@@ -202,7 +202,7 @@ class CompiledCampaign:
     effect: CompiledEffect
     with_tier: bool
     arms: tuple[CompiledArm, ...]
-    stacking: Literal["best_only", "all", "exclusive"]
+    stacking: Stacking
     caps: tuple[Cap, ...]
     budget: int | None
     """In points; of what is given at the checkout, in minor units."""

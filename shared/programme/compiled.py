@@ -6,7 +6,7 @@ How lines become points is at the head of `rules`.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from shared.money import Money, Ratio, Worth, decimal_ratio, minor_per_point
@@ -14,18 +14,18 @@ from shared.programme.acts import CompiledAct, compile_act
 from shared.programme.adjusting import Adjusting, compile_adjusting
 from shared.programme.campaigns import CompiledCampaign, Limits, caps_of, compile_campaign
 from shared.programme.checkout import compile_card
+from shared.programme.compiling import compile_rules
 from shared.programme.days import day_of, end_of_day
+from shared.programme.earned import Earned, EarnedByRule, JudgedLine
 from shared.programme.earning import Earning
 from shared.programme.expiry import UNKNOWN_BIRTH_MONTH, CompiledExpiry, compile_expiry
 from shared.programme.gift_cards import CompiledGiftCards, compile_gift_cards
 from shared.programme.guards import Guard, compile_guards
-from shared.programme.model import Programme
+from shared.programme.model import Lifecycle, OnSpent, Programme
 from shared.programme.redeeming import Redeeming, compile_redeeming
-from shared.programme.rules import Earned, EarnedByRule, JudgedLine, Rulebook, compile_rules
+from shared.programme.rules import Rulebook
 from shared.programme.subject import Line, Subject
 from shared.programme.validation import as_kept
-
-OnSpent = Literal["block", "partial", "debt"]
 
 __all__ = [
     "CompiledProgramme",
@@ -33,6 +33,7 @@ __all__ = [
     "Earned",
     "EarnedByRule",
     "JudgedLine",
+    "OnSpent",
     "compile_programme",
 ]
 
@@ -78,7 +79,7 @@ class CompiledProgramme:
     expiry: CompiledExpiry
     refund_window_days: int | None
     """Until the end of which day after the bill its refund still moves points; None: for ever."""
-    lifecycle: Literal["calendar_year", "lifetime"] | None
+    lifecycle: Lifecycle | None
     ladder: tuple[CompiledTier, ...]
     gift_cards: CompiledGiftCards | None
     """None: the programme has none."""

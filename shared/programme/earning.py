@@ -12,15 +12,16 @@ from shared.money import RoundingMode
 from shared.programme.base import MAX_MINOR, MAX_POINTS, Code, Localized, PositiveDecimal, Section, Tree
 from shared.programme.guards import Guards
 from shared.programme.holds import Hold
+from shared.shapes import Channel
 
 Base = Literal["amount", "item", "visit", "fixed"]
-Channel = Literal["store", "ecom", "app", "kiosk", "call_center", "partner"]
 Sku = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Brand = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Codes = Annotated[list[Code], Field(min_length=1, max_length=1000)]
 
 
 Points = Annotated[int, Field(ge=1, le=MAX_POINTS)]
+Stacking = Literal["best_only", "all", "exclusive"]
 On = Literal["reported", "sign_up", "birthday", "referral"]
 DataName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 
@@ -204,7 +205,7 @@ class Campaign(Section):
     on: Literal["base", "with_tier"] = "base"
     """Whether a multiplier multiplies the points before or after the tier's rate."""
     arms: Annotated[list[Arm], Field(min_length=2, max_length=10)] | None = None
-    stacking: Literal["best_only", "all", "exclusive"] = "best_only"
+    stacking: Stacking = "best_only"
     member_caps: MemberCaps | None = None
     budget: Budget | None = None
 

@@ -7,10 +7,10 @@ from typing import Any
 from shared.errors import FieldError, pointer_to
 from shared.programme.base import MAX_MINOR
 from shared.programme.campaign_mistakes import most_of_campaigns
+from shared.programme.compiling import base_of
 from shared.programme.conditions import NEVER_HOLDS, contradiction, mistakes
 from shared.programme.earning import Earning, Effect, Rule
 from shared.programme.matching import matcher_of
-from shared.programme.rules import base_of
 from shared.programme.subject import FIELDS, NOT_YET
 
 Document = Mapping[str, Any]

@@ -1,7 +1,7 @@
 """How campaigns fared with a bill, read from its decision, whichever form that has."""
 
 from shared.programme.campaigns import Tried
-from shared.programme.rules import Details
+from shared.programme.earned import Details
 
 
 def fared(details: Details) -> list[Tried]:

@@ -29,6 +29,10 @@ from shared.programme.gift_cards import GiftCards
 
 __all__ = ["MAX_MINOR", "MAX_POINTS", "Code", "Locale", "Localized", "Rule", "Text"]
 
+Per = Literal["day", "week", "month"]
+OnSpent = Literal["block", "partial", "debt"]
+Lifecycle = Literal["calendar_year", "lifetime"]
+
 
 class Header(_Section):
     """What the programme is, and in which money and time zone it counts."""
@@ -60,7 +64,7 @@ class MemberLimit(_Section):
     """The most points that a member may spend in each day, week (from Monday) or month of the programme's time zone."""
 
     points: Annotated[int, Field(ge=1, le=MAX_POINTS)]
-    per: Literal["day", "week", "month"]
+    per: Per
 
 
 class Velocity(_Section):
@@ -112,7 +116,7 @@ class Redemption(_Section):
     """How long after its capture a redemption can be returned: so many times 24 hours."""
     restore: Literal["original", "renewed"] = "original"
     """Whether returned points keep the expiry of their lots, or get one as if they were earned anew."""
-    on_spent: Literal["block", "partial", "debt"] = "block"
+    on_spent: OnSpent = "block"
     """When points that a refund takes back are spent: nothing moves, what is left is taken, or the rest becomes debt."""
     offline: Offline | None = None
     """Without it no till spends points that it can't ask for."""
@@ -139,7 +143,7 @@ class Tier(_Section):
 
 
 class Tiers(_Section):
-    lifecycle: Literal["calendar_year", "lifetime"]
+    lifecycle: Lifecycle
     metric: Literal["points"] = "points"
     ladder: Annotated[list[Tier], Field(min_length=1, max_length=100)]
 

@@ -8,9 +8,7 @@ from datetime import timedelta
 from typing import Literal
 
 from shared.money import Ratio, decimal_ratio
-from shared.programme.model import Acceptance, Redemption
-
-Per = Literal["day", "week", "month"]
+from shared.programme.model import Acceptance, Per, Redemption
 
 
 @dataclass(frozen=True, slots=True)

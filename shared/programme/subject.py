@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 
 from shared.programme.conditions import Field, Fields, millionths
 from shared.programme.days import day_of
+from shared.shapes import CHANNELS
 
 POINTS_TENDER = "points"
 """The tender of what was paid with points."""
-CHANNELS = ("store", "ecom", "app", "kiosk", "call_center", "partner")
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,18 +20,6 @@ from shared.tenants.directory import find_place
 from tests.flows.conftest import ALL_IN_ONE, running_fleet
 from tests.support.servers import to_another_server
 from tests.support.town import Load, Town, found_town
-
-
-class DiedHere(Exception):
-    """The command came no further."""
-
-
-def die_at(step: str) -> Callable[[str], None]:
-    def say(line: str) -> None:
-        if line == step:
-            raise DiedHere
-
-    return say
 
 
 def test_a_tenant_moves_to_another_server_while_its_tills_go_on(settings: Settings, tmp_path: Path) -> None:

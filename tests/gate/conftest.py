@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from joserfc.jwk import OKPKey, RSAKey
 
-from pointbank.allinone import SERVICES
 from pointbank.tokens import dev_keys, issue
 from shared.config import Settings
+from shared.messaging.keys import SERVICES
 from shared.tenants.provision import prepare_control
 from tests.gate.holdings import PROGRAMME, Holdings, found_holdings
 from tests.support.caller import Caller

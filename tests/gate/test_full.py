@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pointbank.allinone import SERVICES
+from shared.messaging.keys import SERVICES
 from tests.support.haproxy import NO_TLS, Edge
 from tests.support.patience import PATIENCE_S
 

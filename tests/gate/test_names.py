@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from pointbank.allinone import SERVICES
+from shared.messaging.keys import SERVICES
 from tests.deploy.test_observing import GATEWAY
 from tests.gate.test_gateway import balance
 from tests.support.dns import Nameserver

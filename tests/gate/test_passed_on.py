@@ -13,7 +13,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from pointbank.allinone import SERVICES
+from shared.messaging.keys import SERVICES
 from tests.gate.certificates import certificate
 from tests.support.haproxy import Edge
 from tests.support.stub import Asked, Stub

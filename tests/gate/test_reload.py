@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from pointbank.allinone import SERVICES
+from shared.messaging.keys import SERVICES
 from tests.support.haproxy import Edge
 from tests.support.patience import PATIENCE_S
 

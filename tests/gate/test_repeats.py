@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pointbank.allinone import SERVICES
+from shared.messaging.keys import SERVICES
 from tests.support.haproxy import Edge
 from tests.support.patience import PATIENCE_S
 from tests.support.stub import Stub

@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import msgspec
 
-from pointbank.allinone import SERVICES
 from shared.config import Settings
+from shared.messaging.keys import SERVICES
 from shared.tenants.provision import prepare_control
 from tests.soak.test_hanging import up
 from tests.support.dns import Nameserver

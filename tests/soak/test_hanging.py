@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pointbank.allinone import SERVICES
 from shared.config import Settings
+from shared.messaging.keys import SERVICES
 from shared.tenants.provision import prepare_control
 from tests.soak.bounds import TAKE_OVER_S
 from tests.support.haproxy import Edge

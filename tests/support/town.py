@@ -19,7 +19,7 @@ import msgspec
 from pointbank.api import Answer, Api, Call
 from pointbank.generate import Bill, Person, generate, people
 from pointbank.generate.shop import MERCHANTS, RIYADH
-from pointbank.journal import Acknowledged, Answered, Called, Offered, read
+from pointbank.journal import Acknowledged, Answered, read
 from pointbank.opening import enrol, open_merchants, open_programme, wallet_of
 from pointbank.till import BillToOffer, Till, open_till
 from pointbank.tills import allow_tills, till_url
@@ -349,10 +349,3 @@ class Load:
             assert said in {(201, None), (200, None), (409, "insufficient_points")}, (call, answer)
             self.called[kind] += 1
             await asyncio.sleep(self._rng.uniform(0.0, 0.04))
-
-
-def offered_by(journal: Path) -> tuple[int, int]:
-    """(distinct bills that tills offered, calls that were made) according to a journal."""
-    offered = {(entry.source, entry.id) for entry in read(journal) if isinstance(entry, Offered)}
-    called = {entry.key for entry in read(journal) if isinstance(entry, Called)}
-    return len(offered), len(called)

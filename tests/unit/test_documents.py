@@ -9,8 +9,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+GUIDE = ROOT / "CONTRIBUTING.md"
 PAGES = [
     ROOT / "README.md",
+    GUIDE,
     ROOT / "CHANGELOG.md",
     ROOT / "deploy" / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
@@ -73,10 +75,36 @@ def test_every_test_that_a_page_or_a_module_names_exists() -> None:
     assert [(file, name) for file, name in sorted(named) if not (ROOT / name).exists()] == []
 
 
-def test_the_make_targets_that_the_readme_names_exist() -> None:
+def test_every_place_that_the_contributors_page_names_exists() -> None:
+    named = re.findall(r"`((?:services|shared|pointbank|tests|docs|deploy)/[\w./-]+)`", GUIDE.read_text())
+    assert len(named) > 60
+    assert [place for place in named if not (ROOT / place).exists()] == []
+
+
+def test_a_file_that_the_contributors_page_names_beside_its_folder_is_there() -> None:
+    parts = re.findall(r"^\*\*(shared[\w/]*)[^*]*\*\*(.+?)\n\n", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    named = [f"{folder}/{file}" for folder, text in parts for file in re.findall(r"`(\w+(?:\.py|/))`", text)]
+    assert len(named) > 20
+    assert [place for place in named if not (ROOT / place).exists()] == []
+
+
+def test_what_the_contributors_page_says_stands_in_a_file_stands_there() -> None:
+    named = re.findall(r"`(\w+)`(?: and `(\w+)`)? in `([\w/-]+\.py)`", GUIDE.read_text())
+    assert len(named) > 20
+    missing = [
+        (word, place)
+        for *words, place in named
+        for word in words
+        if word and not re.search(rf"\b{word}\b", (ROOT / place).read_text())
+    ]
+    assert missing == []
+
+
+def test_the_make_targets_that_pages_for_newcomers_name_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:^|`)make ([a-z]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
-    assert {"run", "test", "up", "help"} <= named <= targets
+    text = (ROOT / "README.md").read_text() + GUIDE.read_text()
+    named = set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE))
+    assert {"run", "test", "up", "help", "check", "lint", "lock"} <= named <= targets
 
 
 def test_the_readmes_bill_by_hand_is_another_bill_each_time() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,10 +13,13 @@ import typer.main
 
 from pointbank.cli.app import app
 from pointbank.tokens import ROLES
+from pointbank.verify.events import SAID_BY
 from services.earn.domain.offer import Offered, read_offer
 from services.earn.domain.refund_body import RecordRefund, read_refund
 from services.notifier.domain import Reply
 from shared.errors import PROBLEMS
+from shared.events import EventData
+from shared.messaging.keys import SERVICES
 
 DOCS = Path(__file__).parents[2] / "docs"
 _ROW = re.compile(r"^\| `(\w+)` \| (?:(\d{3}) \| )?(.+) \|$", re.MULTILINE)
@@ -80,6 +84,17 @@ def test_the_guide_names_the_scopes_of_a_till() -> None:
     assert set(told.split()) == ROLES["till"].scopes
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_services_page_names_each_event_that_it_hears_or_says(service: str) -> None:
+    on = import_module(f"services.{service}.handlers").ON
+    heard = {kind.TYPE for kind in on if issubclass(kind, EventData)}
+    text = (DOCS.parent / "services" / service / "README.md").read_text()
+    named = {one.removesuffix(".v1") for one in re.findall(r"`([a-z_]*\.[a-z_]+(?:\.v1)?)`", text)}
+    types = {one.removesuffix(".v1") for one in {*heard, *SAID_BY[service]}}
+    # Of several about the same, those after the first are told by their last word: `points.credited`, `.redeemed`.
+    assert [one for one in sorted(types) if not {one, f".{one.partition('.')[2]}"} & named] == []
+
+
 def test_each_answer_to_a_till_is_named_by_who_gives_it() -> None:
     text = (DOCS.parent / "services" / "notifier" / "README.md").read_text()
     assert [event.TYPE for event in get_args(Reply) if f"`{event.TYPE}`" not in text] == []
@@ -121,7 +136,8 @@ def found(interface: dict[str, Any], method: str, path: str) -> tuple[str, dict[
 
 GROUP = typer.main.get_command(app)
 PAGES = [
-    *(DOCS.parent / name for name in ("README.md", "CHANGELOG.md", "deploy/README.md", "deploy/gateway/README.md")),
+    *(DOCS.parent / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *(DOCS.parent / name for name in ("deploy/README.md", "deploy/gateway/README.md")),
     *sorted(DOCS.rglob("*.md")),
     *sorted((DOCS.parent / "services").glob("*/README.md")),
 ]  # fmt: skip

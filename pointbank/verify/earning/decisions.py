@@ -17,7 +17,6 @@ from pointbank.verify.programme.conversion import objections as conversion_objec
 from pointbank.verify.programme.numbers import money_of
 from pointbank.verify.programme.terms import Line, Terms, Worth
 
-JUDGED = frozenset({"earned", "held", "mixed", "nothing", "anonymous"})
 OPEN = frozenset({"waiting", "unclaimed"})
 
 

@@ -106,12 +106,6 @@ FROM members.birthdays_told AS b;
 SELECT r.from_currency, r.to_currency, r.number, r.rate, r.valid_from, r.source, r.author, r.published_at
 FROM members.currency_rates AS r;
 
--- name: without_wallet
--- Members and wallets that do not belong together.
-SELECT w.wallet_id::text AS wallet_id FROM members.wallets AS w
-LEFT JOIN members.programme_versions AS v ON v.programme = w.programme AND v.activated_at IS NOT NULL
-WHERE v.programme IS NULL;
-
 -- name: learned_members
 -- Whose each wallet is, as each hearer keeps it; at the bank, where its member is found in it, or in its heir.
 SELECT 'earn' AS hearer, w.wallet_id::text AS wallet_id, w.member_id::text AS member_id, w.programme FROM earn.wallets AS w

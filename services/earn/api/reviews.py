@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -31,7 +31,7 @@ class ReviewOut(BaseModel):
     """A flagged bill in a programme. `held`: all that it earned there, until it is released; cancelled, it is taken back."""
 
     review_id: UUID
-    state: Literal["open", "released", "cancelled"]
+    state: State
     patterns: list[str]
     bill_id: UUID
     merchant: str

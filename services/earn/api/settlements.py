@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 import msgspec
@@ -21,6 +21,7 @@ from services.earn.domain.settlement import (
     CheckDone,
     DecideVariance,
     Import,
+    Kind,
     Line,
     Missing,
     State,
@@ -54,7 +55,7 @@ class LineBody(Body):
 
     merchant: Code
     day: Day
-    kind: Literal["total", "deposit"]
+    kind: Kind
     amount: Annotated[str, StringConstraints(pattern=AMOUNT)]
     reference: Annotated[str, StringConstraints(max_length=128)] = ""
     """Tells several of a kind apart; they add up. Left out, one in another currency than the programme's has its code."""
@@ -101,7 +102,7 @@ class VarianceOut(BaseModel):
     variance_id: UUID
     merchant: str
     day: date
-    kind: Literal["total", "deposit"]
+    kind: Kind
     currency: str
     zone: str
     expected_minor: int

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from hashlib import sha256
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -13,9 +13,9 @@ from services.earn.domain.moment import moment
 from shared.errors import FieldError, Refusal
 from shared.identity import KINDS, Identity, hashed, identify
 from shared.money import CURRENCIES
+from shared.shapes import Channel
 
 Minor = Annotated[int, Meta(ge=0, le=MAX_MINOR)]
-Channel = Literal["store", "ecom", "app", "kiosk", "call_center", "partner"]
 
 
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, gc=False):

@@ -1,6 +1,6 @@
 """The body of a bill as people read it: the model of POST /v1/bills. It also explains what the fast reader refused."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -12,6 +12,7 @@ from shared.errors import FieldError, Refusal
 from shared.http.validation import field_errors, summary
 from shared.money import CURRENCIES
 from shared.programme.validation import without_nulls
+from shared.shapes import Channel
 
 
 def _no_nul(text: str) -> str:
@@ -117,7 +118,7 @@ class BillBody(_Part):
     terminal: Code | None = None
     cashier: Code | None = None
     bill_ref: Reference
-    channel: Literal["store", "ecom", "app", "kiosk", "call_center", "partner"] | None = None
+    channel: Channel | None = None
     occurred_at: Annotated[str, AfterValidator(known_time), Field(json_schema_extra={"format": "date-time"})]
     member: MemberBody | None = None
     currency: Annotated[str, AfterValidator(known_currency)]
@@ -142,7 +143,7 @@ class QuoteBody(_Part):
     merchant: Code
     terminal: Code | None = None
     cashier: Code | None = None
-    channel: Literal["store", "ecom", "app", "kiosk", "call_center", "partner"] | None = None
+    channel: Channel | None = None
     occurred_at: (
         Annotated[str, AfterValidator(known_time), Field(json_schema_extra={"format": "date-time"})] | None
     ) = None

@@ -9,7 +9,7 @@ from services.earn.domain.conversion import Conversion
 from shared.events import BillAccrual
 from shared.money import worth
 from shared.programme.checkout import Offered, Stamped
-from shared.programme.rules import Details, EarnedByRule, JudgedLine
+from shared.programme.earned import Details, EarnedByRule, JudgedLine
 
 Awaited = tuple[str, str]
 """Kind and key, as in the table `awaited`."""

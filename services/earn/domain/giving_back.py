@@ -7,7 +7,7 @@ from uuid import UUID
 from services.earn.domain.decision import Decision, Judged
 from shared.programme.campaigns import BudgetKey, CapKey
 from shared.programme.checkout import MONEY, TIMES
-from shared.programme.rules import Details
+from shared.programme.earned import Details
 
 
 def given_back(

@@ -17,7 +17,7 @@ from shared.errors import AmountOutOfRange, CurrencyMismatch, ProgrammeClosed, R
 from shared.programme.campaigns import BudgetKey, CapKey, Limits
 from shared.programme.checkout import Offered, Stamped, counters
 from shared.programme.compiled import CompiledProgramme, Earned
-from shared.programme.rules import Details
+from shared.programme.earned import Details
 from shared.programme.subject import Activity, Subject
 
 __all__ = [

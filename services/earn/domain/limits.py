@@ -7,7 +7,6 @@ MAX_MINOR = 10**12
 MAX_LINES = 1000
 MAX_QUANTITY = 10**6
 MAX_BYTES = 1 << 20
-CHANNELS = ("store", "ecom", "app", "kiosk", "call_center", "partner")
 
 CODE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 QUANTITY_PATTERN = r"^[0-9]{1,64}(\.[0-9]{1,6})?$"

@@ -25,6 +25,7 @@ from services.earn.domain.moment import moment
 from services.earn.domain.refund import Asked, RefundedLine
 from shared.http.validation import field_errors, summary
 from shared.programme.validation import without_nulls
+from shared.shapes import Channel
 
 _encode = msgspec.json.Encoder().encode
 
@@ -62,7 +63,7 @@ class BillRefundBody(_Part):
     merchant: Code
     terminal: Code | None = None
     cashier: Code | None = None
-    channel: Literal["store", "ecom", "app", "kiosk", "call_center", "partner"] | None = None
+    channel: Channel | None = None
     occurred_at: Annotated[str, AfterValidator(known_time), Field(json_schema_extra={"format": "date-time"})]
     currency: Annotated[str, AfterValidator(known_currency)]
     lines: (

@@ -7,8 +7,8 @@ from services.earn.domain.decision import Decision, Judged
 from shared.money import exponent
 from shared.programme.campaigns import Tried
 from shared.programme.checkout import Offered, Stamped
+from shared.programme.earned import Details
 from shared.programme.fared import fared
-from shared.programme.rules import Details
 
 _PASSED_OVER = {
     "currency_mismatch": "it counts in another currency, and has no rate for this one",

@@ -61,9 +61,9 @@ def _read(
     found = read_entry(item.command.event or b"", tenant=tx.tenant.code, type_=TYPE, read=read_activation)
     if isinstance(found, Spoiled):
         entered(tx, item, found, TYPE)
-        refused.append(
-            (place, _rejected(item, found.refusal, found.source, found.event_id, None), found.refusal)
-        )
+        # What can't be read is about its entry, not about a bill.
+        why = Spoiled(found.refusal, found.source, found.event_id)
+        refused.append((place, rejected(item, why), found.refusal))
         return None
     entry, told = found
     entered(tx, item, entry, TYPE)
@@ -71,29 +71,14 @@ def _read(
     try:
         admit(told, tx.now())
     except Refusal as refusal:
-        refused.append((place, _rejected(item, refusal, *one.pair, told), refusal))
+        refused.append((place, _rejected(one, refusal), refusal))
         return None
     return one
 
 
-def _rejected(
-    item: Item[PosActivation],
-    refusal: Refusal,
-    source: str | None,
-    event_id: str | None,
-    told: TellActivation | None,
-) -> Rejected:
-    return rejected(
-        item,
-        code=refusal.code,
-        detail=refusal.detail,
-        errors=refusal.errors,
-        source=source,
-        event_id=event_id,
-        merchant=None if told is None else told.bill_merchant,
-        bill_ref=None if told is None else told.bill_ref,
-        content=None if told is None else told.content_hash,
-    )
+def _rejected(one: _Asked, refusal: Refusal) -> Rejected:
+    why = Spoiled(refusal, *one.pair, one.told.bill_merchant, one.told.bill_ref)
+    return rejected(one.item, why, one.told.content_hash)
 
 
 async def _claim(
@@ -115,7 +100,7 @@ async def _claim(
             taken.append(one)
             continue
         why = IdReused()
-        refused.append((one.place, _rejected(one.item, why, *one.pair, one.told), why))
+        refused.append((one.place, _rejected(one, why), why))
     return taken
 
 

@@ -70,31 +70,9 @@ class Batch:
         if ask.pair is None:
             self.outcomes[ask.place] = Refused(refusal)
             return
-        source, event_id = ask.pair
-        one = rejected(
-            ask.item,
-            code=refusal.code,
-            detail=refusal.detail,
-            errors=refusal.errors,
-            source=source,
-            event_id=event_id,
-            merchant=ask.bill.merchant,
-            bill_ref=ask.bill.bill_ref,
-            content=ask.bill.content_hash,
-        )
-        self.rejections.append((ask.place, one, refusal))
+        why = Spoiled(refusal, *ask.pair, ask.bill.merchant, ask.bill.bill_ref)
+        self.rejections.append((ask.place, rejected(ask.item, why, ask.bill.content_hash), refusal))
 
     def spoiled(self, place: int, spoiled: Spoiled) -> None:
         """This entry could not be read."""
-        refusal = spoiled.refusal
-        one = rejected(
-            self.items[place],
-            code=refusal.code,
-            detail=refusal.detail,
-            errors=refusal.errors,
-            source=spoiled.source,
-            event_id=spoiled.event_id,
-            merchant=spoiled.merchant,
-            bill_ref=spoiled.bill_ref,
-        )
-        self.rejections.append((place, one, refusal))
+        self.rejections.append((place, rejected(self.items[place], spoiled), spoiled.refusal))

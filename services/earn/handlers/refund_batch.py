@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -68,33 +67,10 @@ class RefundBatch:
         if ask.pair is None:
             self.outcomes[ask.place] = Refused(refusal)
             return
-        merchant, bill_ref = (
-            ask.reference if ask.reference[0] else (ask.command.bill_merchant, ask.command.bill_ref)
-        )
-        one = rejected(
-            ask.item,
-            code=refusal.code,
-            detail=refusal.detail,
-            errors=refusal.errors,
-            source=ask.pair[0],
-            event_id=ask.pair[1],
-            merchant=merchant,
-            bill_ref=bill_ref,
-            content=ask.content_hash or sha256(ask.item.payload).digest(),
-        )
-        self.rejections.append((ask.place, one, refusal))
+        named = ask.command.bill_merchant, ask.command.bill_ref
+        why = Spoiled(refusal, *ask.pair, *(ask.reference if ask.reference[0] else named))
+        self.rejections.append((ask.place, rejected(ask.item, why, ask.content_hash), refusal))
 
     def spoiled(self, place: int, spoiled: Spoiled) -> None:
         """This entry could not be read."""
-        refusal = spoiled.refusal
-        one = rejected(
-            self.items[place],
-            code=refusal.code,
-            detail=refusal.detail,
-            errors=refusal.errors,
-            source=spoiled.source,
-            event_id=spoiled.event_id,
-            merchant=spoiled.merchant,
-            bill_ref=spoiled.bill_ref,
-        )
-        self.rejections.append((place, one, refusal))
+        self.rejections.append((place, rejected(self.items[place], spoiled), spoiled.refusal))

@@ -48,7 +48,23 @@ class Rejected:
         return sha256(_encode((data.source, data.event_id, self.content.hex(), data.code))).digest()
 
 
-def rejected(
+def rejected(item: Item[PosEntry], spoiled: Spoiled, content: bytes | None = None) -> Rejected:
+    """The rejection of an entry; without `content` its bytes tell it from others."""
+    why = spoiled.refusal
+    return _rejected(
+        item,
+        code=why.code,
+        detail=why.detail,
+        errors=why.errors,
+        source=spoiled.source,
+        event_id=spoiled.event_id,
+        merchant=spoiled.merchant,
+        bill_ref=spoiled.bill_ref,
+        content=content,
+    )
+
+
+def _rejected(
     item: Item[PosEntry],
     *,
     code: str,
@@ -60,7 +76,6 @@ def rejected(
     bill_ref: str | None,
     content: bytes | None = None,
 ) -> Rejected:
-    """The rejection of an entry; without `content` its bytes tell it from others."""
     data = BillRejected(
         stream_id=item.command.entry_id,
         source=source,
@@ -69,7 +84,7 @@ def rejected(
         bill_ref=bill_ref,
         code=code,
         detail=detail,
-        errors=tuple([RejectedField(pointer=e.pointer, code=e.code, detail=e.detail) for e in errors]),
+        errors=_fields(errors),
     )
     return Rejected(item, data, content or sha256(item.payload).digest())
 
@@ -85,11 +100,13 @@ def rejected_act(item: Item[PosEntry], spoiled: Spoiled, content: bytes | None =
         act_ref=spoiled.act_ref,
         code=refusal.code,
         detail=refusal.detail,
-        errors=tuple(
-            [RejectedField(pointer=e.pointer, code=e.code, detail=e.detail) for e in refusal.errors]
-        ),
+        errors=_fields(refusal.errors),
     )
     return Rejected(item, data, content or sha256(item.payload).digest())
+
+
+def _fields(errors: Sequence[FieldError]) -> tuple[RejectedField, ...]:
+    return tuple([RejectedField(pointer=one.pointer, code=one.code, detail=one.detail) for one in errors])
 
 
 async def reject(tx: Tx, all_rejected: Sequence[Rejected]) -> list[bool]:
@@ -146,7 +163,7 @@ async def buried(tx: Tx, item: Item[Any], code: str, detail: str, errors: Sequen
             offer.bill.merchant,
             offer.bill.bill_ref,
         )
-    one = rejected(
+    one = _rejected(
         item,
         code=code,
         detail=detail,

@@ -165,12 +165,6 @@ async def answer(db: Connection, answers: Sequence[tuple[UUID, UUID, int]]) -> N
     )
 
 
-async def count_open(db: Connection) -> int:
-    """How many wait for somebody."""
-    count: int = await queries.open_reviews(db)
-    return count
-
-
 def _review(row: Any) -> Review:
     values = dict(row)
     values["patterns"] = tuple(values["patterns"])

@@ -138,7 +138,3 @@ WHERE r.review_id = a.review_id AND r.answer_event_id IS NULL;
 UPDATE hold_plans
 SET next_at = :now
 WHERE accrual_id = ANY(:accrual_ids::uuid[]) AND until = 'review' AND released + cancelled < points;
-
--- name: open_reviews$
--- How many wait for somebody.
-SELECT count(*) FROM reviews WHERE state = 'open';

@@ -20,6 +20,8 @@ NEXT_MOMENT = timedelta(microseconds=1)
 
 Document = dict[str, Any]
 
+VersionStatus = Literal["draft", "active", "superseded"]
+
 
 class VersionNotDraft(Refusal):
     code = "version_not_draft"
@@ -63,7 +65,7 @@ class Version(msgspec.Struct, frozen=True):
 
     programme: str
     version: int
-    status: Literal["draft", "active", "superseded"]
+    status: VersionStatus
     document: Document
     created_at: datetime
     activated_at: datetime | None
@@ -73,7 +75,7 @@ class VersionSummary(msgspec.Struct, frozen=True):
     """A version without its document."""
 
     version: int
-    status: Literal["draft", "active", "superseded"]
+    status: VersionStatus
     created_at: datetime
     activated_at: datetime | None
 

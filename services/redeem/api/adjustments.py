@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from services.redeem.api.bodies import Reference
 from services.redeem.api.shapes import WorthOut
-from services.redeem.domain.acts import Adjust, Adjustment, DecideAdjustment, Evidence, Part
+from services.redeem.domain.acts import Adjust, Adjustment, AdjustmentState, DecideAdjustment, Evidence, Part
 from services.redeem.domain.answers import adjustment_out
 from services.redeem.domain.spending import MOST_POINTS
 from services.redeem.store import adjustments, versions
@@ -31,7 +31,6 @@ from shared.programme.model import Code
 
 router = Router(prefix="/v1/adjustments", tags=["adjustments"])
 
-State = Literal["posted", "pending", "rejected"]
 Note = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 _NEWEST = UUID(int=2**128 - 1)
 
@@ -90,7 +89,7 @@ class AdjustmentListedOut(BaseModel):
 
     adjustment_id: UUID
     programme: str
-    status: State
+    status: AdjustmentState
     reason: str
     evidence: EvidenceOut
     second_person_above: WorthOut
@@ -153,7 +152,7 @@ async def request_adjustment(
 @router.get("", response_model=AdjustmentsOut)
 async def list_adjustments(
     call: Annotated[Read, reads("adjustments:read")],
-    state: Annotated[State | None, Query(description="Without it: all.")] = None,
+    state: Annotated[AdjustmentState | None, Query(description="Without it: all.")] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Response:

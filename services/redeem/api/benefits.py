@@ -16,7 +16,7 @@ from services.redeem.api.codes import CodeText
 from services.redeem.api.shapes import MoneyOut
 from services.redeem.domain.blocking import withheld
 from services.redeem.domain.codes import benefit_code, benefit_hash, read_code
-from services.redeem.domain.rewards import BenefitUnknown, UseBenefit, objection
+from services.redeem.domain.rewards import BenefitUnknown, Origin, UseBenefit, objection
 from services.redeem.domain.shown import benefit_out
 from services.redeem.store import giving
 from services.redeem.store import rewards as store
@@ -53,7 +53,7 @@ class BenefitOut(BaseModel):
 
     benefit_id: UUID
     redemption_id: UUID | None
-    origin: Literal["redemption", "asked", "threshold"]
+    origin: Origin
     wallet_id: UUID
     programme: str
     reward: str

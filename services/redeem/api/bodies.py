@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
@@ -10,7 +10,6 @@ from shared.http.bodies import Body
 from shared.programme.model import Code
 
 Reference = Annotated[str, StringConstraints(min_length=1, max_length=255)]
-Channel = Literal["store", "ecom", "app", "kiosk", "call_center", "partner"]
 
 
 BillCategories = Annotated[

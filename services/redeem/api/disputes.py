@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
@@ -13,7 +13,7 @@ from starlette.responses import Response
 from services.redeem.api.adjustments import EvidenceBody, EvidenceOut, Note
 from services.redeem.api.shapes import WorthOut
 from services.redeem.domain.answers import dispute_out
-from services.redeem.domain.disputes import DecideDispute, Dispute, OpenDispute
+from services.redeem.domain.disputes import DecideDispute, Dispute, DisputeState, OpenDispute
 from services.redeem.domain.spending import MOST_POINTS
 from services.redeem.store import disputes, versions
 from shared.db import Connection
@@ -29,7 +29,6 @@ from shared.programme.model import Code
 
 router = Router(prefix="/v1/disputes", tags=["disputes"])
 
-State = Literal["open", "upheld", "rejected"]
 _NEWEST = UUID(int=2**128 - 1)
 
 
@@ -63,7 +62,7 @@ class DisputeOut(BaseModel):
     posting_id: UUID
     wallet_id: UUID
     programme: str
-    status: State
+    status: DisputeState
     correction: WorthOut
     reason: str
     evidence: EvidenceOut | None
@@ -110,7 +109,7 @@ async def open_dispute(body: DisputeBody, call: Annotated[Write, writes("adjustm
 @router.get("", response_model=DisputesOut)
 async def list_disputes(
     call: Annotated[Read, reads("adjustments:read")],
-    state: Annotated[State | None, Query(description="Without it: all.")] = None,
+    state: Annotated[DisputeState | None, Query(description="Without it: all.")] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Response:

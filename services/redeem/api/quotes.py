@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BaseModel, Field, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
-from services.redeem.api.bodies import BillCategories, Channel, MemberBody, MoneyBody, Reference
+from services.redeem.api.bodies import BillCategories, MemberBody, MoneyBody, Reference
 from services.redeem.api.shapes import BucketsOut, WorthOut
 from services.redeem.domain import limits, spending
 from services.redeem.domain.quoting import quote
@@ -31,6 +31,7 @@ from shared.ids import uuid7
 from shared.money import Money, Worth
 from shared.programme.compiled import CompiledProgramme
 from shared.programme.model import Code
+from shared.shapes import Channel
 
 router = Router(prefix="/v1/redemption-quotes", tags=["redemptions"])
 

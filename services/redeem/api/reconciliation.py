@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 import msgspec
@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from services.redeem.api.portions import WITHIN_S, PortionBody, time_is_up, told
 from services.redeem.domain.jobs import JobDone
-from services.redeem.domain.reconciliation import DecideDifference
+from services.redeem.domain.reconciliation import DecideDifference, DifferenceState
 from services.redeem.jobs.reconciling import ReconcilePlace
 from services.redeem.jobs.reconciling_dry import DryPlace, would_reconcile_on
 from services.redeem.jobs.reconciling_on_call import portion_on_call
@@ -28,11 +28,10 @@ from shared.runtime import TenantRuntime
 
 router = Router(prefix="/v1/reconciliation", tags=["evidence"])
 
-State = Literal["open", "explained", "closed"]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
 Numbers = Annotated[str, StringConstraints(min_length=1, max_length=100_000)]
 _NEWEST = UUID(int=2**128 - 1)
-_UNDECIDED: tuple[State, ...] = ("open", "explained")
+_UNDECIDED: tuple[DifferenceState, ...] = ("open", "explained")
 
 
 class RunBody(PortionBody):
@@ -79,7 +78,7 @@ class DifferenceOut(FoundOut):
     first_seen: AwareDatetime
     last_seen: AwareDatetime
     owner: str | None
-    state: State
+    state: DifferenceState
     reason: str | None
 
 
@@ -93,7 +92,7 @@ class DecisionBody(Body):
     they were shown: where a run has found others since, nothing is decided (`difference_changed`)."""
 
     owner: Text | None = None
-    state: State | None = None
+    state: DifferenceState | None = None
     reason: Text | None = None
     expected: Numbers | None = None
     found: Numbers | None = None
@@ -148,7 +147,7 @@ async def reconcile(body: RunBody, call: Annotated[Write, writes("ops:write")]) 
 @router.get("/differences", response_model=DifferencesOut)
 async def list_differences(
     call: Annotated[Read, reads("audit:read", one_merchant="own")],
-    state: Annotated[State | None, Query(description="Without it: open and explained.")] = None,
+    state: Annotated[DifferenceState | None, Query(description="Without it: open and explained.")] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Response:

@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import Response
 
 from services.redeem.api import pins
-from services.redeem.api.bodies import BillCategories, Channel, MemberBody, MoneyBody, Reference
+from services.redeem.api.bodies import BillCategories, MemberBody, MoneyBody, Reference
 from services.redeem.api.gift_card_shapes import GiftCardOut
 from services.redeem.api.sealing import open_code, seal_code, with_benefit_code
 from services.redeem.api.shapes import BucketsOut, WorthOut
@@ -34,6 +34,7 @@ from shared.identity import identify
 from shared.messaging import Done, Outcome, Refused
 from shared.money import Money
 from shared.programme.model import Code
+from shared.shapes import Channel
 
 PATIENCE_S = 1.0
 """How long a redemption waits for word of a member, merchant or programme that another service may be telling of just now."""

@@ -79,7 +79,7 @@ class LimitBody(Body):
     """How many a member can have: ever, or within a calendar day, month or year of the programme's time zone."""
 
     most: Annotated[int, Field(ge=1, le=1_000_000)]
-    per: Literal["ever", "day", "month", "year"]
+    per: domain.Period
 
 
 class ThresholdBody(Body):
@@ -87,7 +87,7 @@ class ThresholdBody(Body):
     held ones left out and less what was taken back."""
 
     points: Annotated[int, Field(ge=1, le=MOST_POINTS)]
-    of: Literal["balance", "earned"]
+    of: domain.Counted
 
 
 class RewardBody(Body):

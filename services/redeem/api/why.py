@@ -20,7 +20,7 @@ from shared.http.routing import Router
 from shared.http.writes import Read, reads
 from shared.money import Money, Worth
 from shared.programme.compiled import CompiledProgramme
-from shared.programme.redeeming import Per
+from shared.programme.model import Per
 
 router = Router(prefix="/v1/redemptions", tags=["redemptions"])
 

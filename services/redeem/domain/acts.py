@@ -9,6 +9,8 @@ from uuid import UUID
 
 import msgspec
 
+AdjustmentState = Literal["posted", "pending", "rejected"]
+
 
 class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     """Give points to another wallet of the same programme."""
@@ -61,7 +63,7 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
     programme: str
     programme_version: int
     second_person_above: int
-    state: Literal["posted", "pending", "rejected"]
+    state: AdjustmentState
     reason: str
     evidence: Evidence
     requested_by: str

@@ -15,6 +15,8 @@ from shared.errors import Refusal
 from shared.programme.adjusting import BY_DISPUTE
 from shared.programme.compiled import CompiledProgramme
 
+DisputeState = Literal["open", "upheld", "rejected"]
+
 
 class DisputeExists(Refusal):
     code: ClassVar[str] = "dispute_exists"
@@ -57,7 +59,7 @@ class Dispute(msgspec.Struct, frozen=True, kw_only=True):
     points: int
     reason: str
     evidence: Evidence | None
-    state: Literal["open", "upheld", "rejected"]
+    state: DisputeState
     opened_by: str
     opened_at: datetime
     decided_by: str | None = None

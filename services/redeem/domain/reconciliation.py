@@ -12,6 +12,8 @@ from shared.errors import FieldError, Refusal
 LEAVES = 200
 """Compared in one transaction."""
 
+DifferenceState = Literal["open", "explained", "closed"]
+
 
 class DifferenceClosed(Refusal):
     code: ClassVar[str] = "difference_closed"
@@ -60,7 +62,7 @@ class DecideDifference(msgspec.Struct, frozen=True):
 
     difference_id: UUID
     owner: str | None
-    state: Literal["open", "explained", "closed"] | None
+    state: DifferenceState | None
     reason: str | None
     expected: str | None = None
     found: str | None = None

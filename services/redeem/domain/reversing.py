@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -12,8 +11,7 @@ import msgspec
 from services.redeem.domain.holds import in_order
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.posting import Act, Posting, Value
-
-OnSpent = Literal["block", "partial", "debt"]
+from shared.programme.compiled import OnSpent
 
 BLOCKED = "points_spent"
 """The code of a reversal that `block` refused."""

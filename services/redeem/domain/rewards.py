@@ -22,6 +22,7 @@ from shared.programme.days import day_of, end_of_day, period_start
 Kind = Literal["discount", "voucher", "product", "experience", "gift_card"]
 Period = Literal["ever", "day", "month", "year"]
 Origin = Literal["redemption", "asked", "threshold"]
+Counted = Literal["balance", "earned"]
 
 
 class RewardUnknown(Refusal):
@@ -106,7 +107,7 @@ class Threshold(msgspec.Struct, frozen=True):
     held ones left out and less what was taken back."""
 
     points: int
-    of: Literal["balance", "earned"]
+    of: Counted
 
 
 class Reward(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

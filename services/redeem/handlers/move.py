@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, assert_never
 from uuid import UUID
 
@@ -12,7 +12,6 @@ from services.redeem.domain.acts import Adjust, Adjustment, DecideAdjustment, Op
 from services.redeem.domain.approving import by_wallet
 from services.redeem.domain.disputes import DecideDispute, Dispute
 from services.redeem.domain.ledger import Wallet
-from services.redeem.domain.spending import MOST_POINTS
 from services.redeem.handlers.acting import Desk
 from services.redeem.handlers.counting import count_points
 from services.redeem.handlers.opening import open_again, open_balance
@@ -50,8 +49,7 @@ async def move_points(tx: Tx, items: Sequence[Item[Move]]) -> list[Outcome]:
     programmes |= {one.programme for one in disputed.values()}
     terms = await versions.newest_of(db, tx.cache, programmes)
     now = tx.now()
-    if needs := _needs(taken, wallets, terms):
-        await postings.load_lots(db, wallets, needs, now)
+    await postings.load_lots(db, wallets, _spent(taken, wallets, terms), now)
     # An opening may be backdated so far that silence has ended the balance it opens: the empty ones are asked too.
     opens = any(isinstance(one, Open) for one in commands)
     await note_idle(db, tx.cache, wallets.values(), now, empty_too=opens)
@@ -220,17 +218,13 @@ def _id_of(command: Move) -> UUID:
             return command.opening_id
 
 
-def _needs(
+def _spent(
     taken: Sequence[Sequence[tuple[UUID, int]]],
     wallets: dict[UUID, Wallet],
     terms: dict[str, CompiledProgramme],
-) -> dict[UUID, tuple[int, str]]:
-    """How many points are taken of each wallet at most, and in which order."""
-    needs: dict[UUID, tuple[int, str]] = {}
+) -> Iterator[tuple[UUID, int, str]]:
+    """How many points are taken of which wallet, and in which order; nothing of one that is not known."""
     for wallet_id, points in (one for moves in taken for one in moves):
         wallet = wallets.get(wallet_id)
-        if wallet is None or wallet.programme not in terms or points <= 0:
-            continue
-        before, _ = needs.get(wallet.wallet_id, (0, ""))
-        needs[wallet.wallet_id] = (min(before + points, MOST_POINTS), terms[wallet.programme].consumption)
-    return needs
+        if wallet is not None and wallet.programme in terms and points > 0:
+            yield wallet.wallet_id, points, terms[wallet.programme].consumption

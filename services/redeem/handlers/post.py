@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from services.redeem.domain import reserving, spending
@@ -64,8 +66,8 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
         }
         now = tx.now()
         await limiting.begin(tx.db, [(asked[k], one) for k, one in redemptions if k in asked], now)
-        if needs := _needs(asked, lacking):
-            await postings.load_lots(tx.db, wallets, needs, now)
+        spent = [(one.wallet_id, one.points, one.terms.consumption) for one in asked.values()]
+        await postings.load_lots(tx.db, wallets, [one for one in spent if one[0] in lacking], now)
     elif credited:
         wallets, now = await postings.lock(tx.db, credited), tx.now()
     else:
@@ -73,41 +75,76 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
 
     # To a wallet with nothing left points may come that have ended already.
     await note_idle(tx.db, tx.cache, wallets.values(), now, empty_too=bool(credited))
-    keys: list[postings.NewPosting] = []
-    causes: dict[UUID, Item[PointsAccrued | Redeem]] = {}
-    spent: list[postings.Redemption] = []
-    authorised: list[Authorised] = []
     # A large batch of accruals alone is told of while PostgreSQL takes its rows; else each is, before the next is decided.
     told: list[Callable[[], None]] = []
     tell = told.append if not redemptions and len(new) >= postings.COPY_FROM else _at_once
+    batch = _Batch(tx, wallets, now, limiting, tell)
     for k, item in enumerate(items):
         if k in outcomes:
             continue
         command = item.command
         if isinstance(command, PointsAccrued):
-            wallet = wallets[homes[command.accrual_id]]
-            if wallet.wallet_id != homes[command.accrual_id]:
-                raise MovedMeanwhile(f"wallet {command.wallet_id} was merged")
-            causes[wallet.wallet_id] = item
-            if wallet.idle_at is not None and (late := _gone_before(wallet, command)) is not None:
-                keys.append(postings.NewPosting.of(wallet, late))
-                tell(partial(tell_expired, tx, item, command, wallet, late, wallet.next_event()))
-            credited_now = spending.credit(wallet, command)
-            if wallet.silence is not None:
-                backdate(wallet, now, active_at=command.effective_at)
-            tell(partial(tell_credited, tx, item, command, wallet, credited_now, wallet.next_event()))
-            if wallet.debt and (repaid := _repay(wallet, command, credited_now, now)) is not None:
-                keys.append(postings.NewPosting.of(wallet, repaid))
-                tell(partial(tell_repaid, tx, item, wallet, repaid, command, wallet.next_event()))
-            outcomes[k] = _CREDITED
-            continue
-        one = asked[k]
-        wallet = wallets[one.wallet_id]
+            outcomes[k] = batch.credit(item, command, homes[command.accrual_id])
+        else:
+            outcomes[k] = batch.spend(item, command, asked[k])
+    await postings.note_acts(tx.db, new)
+    await authorise(tx.db, batch.authorised)
+    await limiting.write(tx.db)
+    if told:
+        async with beside(postings.write_now(tx.db, wallets.values(), batch.keys)):
+            await step_by_step(told)
+    await issue_passed(tx, wallets.values(), batch.causes)
+    if not told:
+        await postings.write(tx, wallets.values(), postings=batch.keys, redemptions=batch.spent)
+    tx.after_commit(lambda: count_points(tx, wallets.values()))
+    if credited and (waits := asked_wait(tx.cache)).any:
+        tx.after_commit(waits.wake.set)
+    return [outcomes[k] for k in range(len(items))]
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """What a batch moves, decided in the order in which it came: under the locks of its wallets, before anything is written.
+    `tell` is handed what is to be told of accruals, with the places of its events."""
+
+    tx: Tx
+    wallets: Mapping[UUID, Wallet]
+    now: datetime
+    limiting: Limiting
+    tell: Callable[[Callable[[], None]], None]
+    keys: list[postings.NewPosting] = field(default_factory=list)
+    causes: dict[UUID, Item[Any]] = field(default_factory=dict)
+    """By wallet, the last accrual that came to it."""
+    spent: list[postings.Redemption] = field(default_factory=list)
+    authorised: list[Authorised] = field(default_factory=list)
+
+    def credit(self, item: Item[Any], accrual: PointsAccrued, home: UUID) -> Outcome:
+        """Points come: after the end of those that a silence ended before, and what is owed is repaid of them. MovedMeanwhile where
+        the wallet was merged since it was looked up."""
+        tx, tell, wallet = self.tx, self.tell, self.wallets[home]
+        if wallet.wallet_id != home:
+            raise MovedMeanwhile(f"wallet {accrual.wallet_id} was merged")
+        self.causes[wallet.wallet_id] = item
+        if wallet.idle_at is not None and (late := _gone_before(wallet, accrual)) is not None:
+            self.keys.append(postings.NewPosting.of(wallet, late))
+            tell(partial(tell_expired, tx, item, accrual, wallet, late, wallet.next_event()))
+        credited = spending.credit(wallet, accrual)
+        if wallet.silence is not None:
+            backdate(wallet, self.now, active_at=accrual.effective_at)
+        tell(partial(tell_credited, tx, item, accrual, wallet, credited, wallet.next_event()))
+        if wallet.debt and (repaid := _repay(wallet, accrual, credited, self.now)) is not None:
+            self.keys.append(postings.NewPosting.of(wallet, repaid))
+            tell(partial(tell_repaid, tx, item, wallet, repaid, accrual, wallet.next_event()))
+        return _CREDITED
+
+    def spend(self, item: Item[Any], command: Redeem, one: Asked) -> Outcome:
+        """Points are spent, or with a code set aside; or it is refused, and nothing of the wallet has changed."""
+        tx, now, wallet = self.tx, self.now, self.wallets[one.wallet_id]
         redemption_id = uuid7()
         decide = spending.redeem if command.code is None else reserving.reserve
         try:
             if wallet.status == "active":
-                limiting.check(one, command)
+                self.limiting.check(one, command)
             decided = decide(
                 wallet,
                 points=one.points,
@@ -118,37 +155,22 @@ async def post(tx: Tx, items: Sequence[Item[PointsAccrued | Redeem]]) -> list[Ou
                 new_id=uuid7,
             )
         except Refusal as refusal:
-            outcomes[k] = Refused(refusal)
-            continue
+            return Refused(refusal)
         if decided.expired is not None:
-            keys.append(postings.NewPosting.of(wallet, decided.expired))
+            self.keys.append(postings.NewPosting.of(wallet, decided.expired))
             tell_expired(tx, item, one.terms, wallet, decided.expired)
         posting = decided.spent if isinstance(decided, spending.Redeemed) else decided.set_aside
         row = _redemption(redemption_id, command, one, wallet, posting)
-        keys.append(postings.NewPosting.of(wallet, posting))
-        limiting.count(one, command, row)
+        self.keys.append(postings.NewPosting.of(wallet, posting))
+        self.limiting.count(one, command, row)
         if isinstance(decided, spending.Redeemed):
-            spent.append(row)
-            outcomes[k] = tell_redeemed(tx, item, one.terms, wallet, posting, row)
-        else:
-            assert command.code is not None
-            until, most = now + one.terms.redeeming.authorisation, bill_shares.most_of(one.terms, command)
-            made = Authorised(row, command.code.hash, until, decided.lots, most)
-            authorised.append(made)
-            outcomes[k] = tell_reserved(tx, item, one.terms, wallet, posting, made, command.code.sealed)
-    await postings.note_acts(tx.db, new)
-    await authorise(tx.db, authorised)
-    await limiting.write(tx.db)
-    if told:
-        async with beside(postings.write_now(tx.db, wallets.values(), keys)):
-            await step_by_step(told)
-    await issue_passed(tx, wallets.values(), causes)
-    if not told:
-        await postings.write(tx, wallets.values(), postings=keys, redemptions=spent)
-    tx.after_commit(lambda: count_points(tx, wallets.values()))
-    if credited and (waits := asked_wait(tx.cache)).any:
-        tx.after_commit(waits.wake.set)
-    return [outcomes[k] for k in range(len(items))]
+            self.spent.append(row)
+            return tell_redeemed(tx, item, one.terms, wallet, posting, row)
+        assert command.code is not None
+        until, most = now + one.terms.redeeming.authorisation, bill_shares.most_of(one.terms, command)
+        made = Authorised(row, command.code.hash, until, decided.lots, most)
+        self.authorised.append(made)
+        return tell_reserved(tx, item, one.terms, wallet, posting, made, command.code.sealed)
 
 
 def _at_once(telling: Callable[[], None]) -> None:
@@ -244,16 +266,6 @@ def _needed(tx: Tx, command: Redeem) -> int | None:
     """The points that a redemption takes of a wallet's oldest lots, as far as that can be said before its programme is read:
     where the version that was met last spends the oldest first."""
     return command.points if tx.cache.get((_ORDER, command.programme)) == _OLDEST else None
-
-
-def _needs(asked: dict[int, Asked], lacking: set[UUID]) -> dict[UUID, tuple[int, str]]:
-    """How many points this batch spends of each of these wallets at most, and in which order."""
-    needs: dict[UUID, tuple[int, str]] = {}
-    for one in asked.values():
-        if one.wallet_id in lacking:
-            points, _ = needs.get(one.wallet_id, (0, ""))
-            needs[one.wallet_id] = points + one.points, one.terms.consumption
-    return needs
 
 
 def _redemption(

@@ -51,8 +51,7 @@ def check(reward: Reward, terms: CompiledProgramme, *, draft: Draft | None, late
 
 async def issue(tx: Tx, wanted: Sequence[Wanted], outcomes: dict[int, Any]) -> None:
     """Issues and activates the cards of a batch, whose benefits are written, and adds them to the answers: without PINs, which
-    are kept
-    nowhere. They come after the stock's locks: nobody else can know of these rows."""
+    are kept nowhere. They come after the stock's locks: nobody else can know of these rows."""
     if not wanted:
         return
     for one in wanted:

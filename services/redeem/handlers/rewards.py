@@ -142,8 +142,8 @@ async def redeem_reward(tx: Tx, items: Sequence[Item[RedeemReward]]) -> list[Out
     parties, wallets, lacking = await meeting.meet(tx.db, names, (), now=tx.now())
     agreed = await _agree(tx, commands, parties, outcomes)
     asked, now = await _stocked(tx, commands, agreed, outcomes)
-    if lacking:
-        await postings.load_lots(tx.db, wallets, _needs(asked, lacking), now)
+    spent = [(one.wallet_id, one.points, one.terms.consumption) for one in asked.values()]
+    await postings.load_lots(tx.db, wallets, [one for one in spent if one[0] in lacking], now)
     await note_idle(tx.db, tx.cache, wallets.values(), now)
     sales = _Sales(tx, wallets, now)
     for k, one in asked.items():
@@ -314,15 +314,6 @@ async def _stocked(
         for (k, _), had in zip(counted, await store.had(tx.db, [one for _, one in counted]), strict=True):
             asked[k].had = had
     return asked, now
-
-
-def _needs(asked: Mapping[int, _Asked], lacking: set[UUID]) -> dict[UUID, tuple[int, str]]:
-    needs: dict[UUID, tuple[int, str]] = {}
-    for one in asked.values():
-        if one.wallet_id in lacking:
-            points, _ = needs.get(one.wallet_id, (0, ""))
-            needs[one.wallet_id] = points + one.points, one.terms.consumption
-    return needs
 
 
 def _redemption(

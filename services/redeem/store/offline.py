@@ -54,9 +54,11 @@ async def load_lots(
     of one wallet may be of different versions."""
     found: dict[UUID, dict[UUID, Lot]] = {wallet_id: {} for wallet_id in needs}
     for order in sorted({order for _, orders in needs.values() for order in orders}):
-        of_order = {wallet_id: (n, order) for wallet_id, (n, orders) in needs.items() if order in orders}
+        of_order = [
+            (wallet_id, points, order) for wallet_id, (points, orders) in needs.items() if order in orders
+        ]
         await postings.load_lots(db, wallets, of_order, now)
-        for wallet_id in of_order:
+        for wallet_id, *_ in of_order:
             found[wallet_id] |= {lot.lot_id: lot for lot in wallets[wallet_id].lots}
     for wallet_id, lots in found.items():
         wallets[wallet_id].lots = list(lots.values())

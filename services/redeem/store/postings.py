@@ -22,6 +22,7 @@ from shared.rows import Rows
 from shared.sql import Query, of_one_row
 
 _astuple = msgspec.structs.astuple
+_LAST = 2**63 - 1
 
 COPY_FROM = 64
 """Lines from which new lots and lines go in by COPY: two round trips more, and a third of the time for each row."""
@@ -106,15 +107,18 @@ async def lock(db: Connection, wallet_ids: Iterable[UUID]) -> Locked:
 
 
 async def load_lots(
-    db: Connection, wallets: Mapping[UUID, Wallet], needs: Mapping[UUID, tuple[int, str]], now: datetime
+    db: Connection, wallets: Mapping[UUID, Wallet], needs: Iterable[tuple[UUID, int, str]], now: datetime
 ) -> None:
-    """Gives each locked wallet just the lots that a spending of so many points, in that consumption order, can touch."""
+    """Gives each of these locked wallets just the lots that spending so many points, in that consumption order, can touch: as many
+    as all that is spent of it together."""
     own: dict[UUID, tuple[int, str]] = {}
-    for wallet_id, (points, consumption) in needs.items():
+    for wallet_id, points, consumption in needs:
         wallet = wallets[wallet_id]
         before, _ = own.get(wallet.wallet_id, (0, ""))
-        own[wallet.wallet_id] = before + points, consumption
+        own[wallet.wallet_id] = min(before + points, _LAST), consumption
         wallet.lots = []
+    if not own:
+        return
     rows = await queries.spendable_lots(
         db,
         wallet_ids=list(own),

@@ -29,5 +29,5 @@ async def party(db: Connection, command: Redeem) -> meeting.Party:
 async def wallet(db: Connection, wallet_id: UUID, *, points: int, consumption: str, now: datetime) -> Wallet:
     """A wallet with the lots that a redemption of so many points can touch."""
     found = Wallet(*await redemptions.wallet_as_it_is(db, wallet_id=wallet_id))
-    await postings.load_lots(db, {wallet_id: found}, {wallet_id: (points, consumption)}, now)
+    await postings.load_lots(db, {wallet_id: found}, [(wallet_id, points, consumption)], now)
     return found

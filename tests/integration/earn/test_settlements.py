@@ -638,13 +638,13 @@ async def test_a_file_says_what_the_same_lines_say_over_http_and_each_in_its_own
         "imported": 1,
         "known": 0,
     }
-    answer = await imported(shop, *read_lines(file), programme="coast")
+    answer = await imported(shop, *[line for _, line in read_lines(file)], programme="coast")
     assert answer.json() == {"imported": 0, "known": 1}, "a line of no reference has none, however it is said"
     file.write_text(
         "merchant,day,deposit,reference,currency\n"
         "cove,2026-11-22,7.00,,\ncove,2026-11-22,5.00,,EUR\ncove,2026-11-22,2.00,slip 2,EUR\n"
     )
-    answer = await imported(shop, *read_lines(file), programme="coast")
+    answer = await imported(shop, *[line for _, line in read_lines(file)], programme="coast")
     assert answer.json() == {"imported": 3, "known": 0}
     kept = await shop.auditor.fetch(
         "SELECT reference, currency, amount_minor::text FROM earn.settlement_lines "
@@ -751,7 +751,7 @@ async def test_a_variance_that_stands_has_the_numbers_of_now_also_those_that_a_p
 async def test_a_file_is_read_exactly(tmp_path: Path) -> None:
     file = tmp_path / "days.csv"
     file.write_text("merchant,day,total,deposit\nmall,2026-11-22,10.0051,\nport,2026-11-22,1,0.99\n")
-    assert [(one["merchant"], one["kind"], one["amount"]) for one in read_lines(file)] == [
+    assert [(one["merchant"], one["kind"], one["amount"]) for _, one in read_lines(file)] == [
         ("mall", "total", "10.0051"),
         ("port", "total", "1"),
         ("port", "deposit", "0.99"),

@@ -41,6 +41,11 @@ class Member(msgspec.Struct):
     mobile: str
 
 
+def worth(points: int) -> dict[str, Any]:
+    """Points with their money as answers and events tell them, under the programme `shops`."""
+    return {"points": points, "money": {"amount_minor": points * 10, "currency": "SAR"}}
+
+
 def accrued(
     wallet_id: UUID,
     *points: int,

@@ -19,16 +19,12 @@ from shared.config import Settings
 from shared.ids import uuid7
 from shared.messaging import FromJob, Item
 from shared.tenants import Tenant
-from tests.integration.redeem.conftest import Bank, Member, accrued, asks
+from tests.integration.redeem.conftest import Bank, Member, accrued, asks, worth
 from tests.support.facts import AT, activated
 from tests.support.http import assert_problem
 from tests.support.tenants import running
 
 NOTHING = {"points": 0, "money": {"amount_minor": 0, "currency": "SAR"}}
-
-
-def worth(points: int) -> dict[str, Any]:
-    return {"points": points, "money": {"amount_minor": points * 10, "currency": "SAR"}}
 
 
 async def authorised(bank: Bank, member: Member, **asked: Any) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from uuid import UUID
 
 from pointbank.verify.database import Snapshot
 from shared.config import Settings
-from tests.integration.redeem.conftest import Bank, Member, accrued
+from tests.integration.redeem.conftest import Bank, Member, accrued, worth
 from tests.integration.redeem.test_asked import answers, moved, reversal
-from tests.integration.redeem.test_authorisations import authorised, capture, void, worth
+from tests.integration.redeem.test_authorisations import authorised, capture, void
 from tests.integration.redeem.test_expiring import LATER
 from tests.integration.redeem.test_returns import RULES, give_back, redeemed, requested
 from tests.support.books import open_books

@@ -23,7 +23,7 @@ from pointbank.cli.failures import expected
 from pointbank.reports.liability import Owed, read_liability
 from services.redeem.store.sql import liability
 from shared.errors import Refusal
-from tests.integration.redeem.conftest import Bank, Member, asks
+from tests.integration.redeem.conftest import Bank, Member, asks, worth
 from tests.integration.redeem.gift_cards import Cards
 from tests.support.facts import activated
 from tests.support.gift_cards import GIFTS
@@ -126,10 +126,6 @@ async def overdrawn(bank: Bank, member: Member, programme: str, points: int) -> 
     report = {"allowance": given.json()["allowance"], "redemptions": [use]}
     told = await bank.client.post("/v1/offline-redemptions", json=report, headers=bank.headers("till"))
     assert told.json()["redemptions"][0]["outcome"] == "posted", told.text
-
-
-def worth(points: int) -> dict[str, Any]:
-    return {"points": points, "money": {"amount_minor": points * 10, "currency": "SAR"}}
 
 
 async def asked(bank: Bank, role: str = "finance", **parameters: str) -> httpx.Response:

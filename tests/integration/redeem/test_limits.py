@@ -12,15 +12,11 @@ import pytest
 from shared.events import TierChanged, encode_event
 from shared.ids import uuid7
 from shared.messaging import FromJob, Item
-from tests.integration.redeem.conftest import Bank, Member, accrued, asks
+from tests.integration.redeem.conftest import Bank, Member, accrued, asks, worth
 from tests.support.facts import AT, activated
 from tests.support.http import assert_problem
 
 RULES = {"consumption": "oldest_earned", "minimum_points": 1, "step_points": 1}
-
-
-def worth(points: int) -> dict[str, Any]:
-    return {"points": points, "money": {"amount_minor": points * 10, "currency": "SAR"}}
 
 
 async def programme(bank: Bank, **rules: Any) -> str:

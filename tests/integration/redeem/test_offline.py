@@ -21,7 +21,7 @@ from pointbank.verify.messaging.streams import heads
 from pointbank.verify.walks import check_all
 from services.redeem.jobs.sweeping import walk
 from shared.config import Settings
-from tests.integration.redeem.conftest import Bank, Db, Member, accrued
+from tests.integration.redeem.conftest import Bank, Db, Member, accrued, worth
 from tests.support.facts import AT, activated
 from tests.support.http import assert_problem
 
@@ -33,10 +33,6 @@ CHECKS = (
     "allowances", "redemptions", "redemptions:overdrawn", "redemptions:told", "redemptions:lots", "redemptions:kept", "returns",
     "returns:told", "returns:refunds", "postings:told", "postings:once", "ledger:balances", "ledger:chain", "ledger:lots",
 )  # fmt: skip
-
-
-def worth(points: int) -> dict[str, Any]:
-    return {"points": points, "money": {"amount_minor": points * 10, "currency": "SAR"}}
 
 
 async def programme(bank: Bank, **rules: Any) -> str:

@@ -8,9 +8,9 @@ import secrets
 from datetime import UTC, datetime, timedelta
 
 from shared.config import Settings
-from tests.integration.redeem.conftest import Bank, Member
+from tests.integration.redeem.conftest import Bank, Member, worth
 from tests.integration.redeem.test_asked import answers
-from tests.integration.redeem.test_offline import allowed, broken, programme, reported, use, worth
+from tests.integration.redeem.test_offline import allowed, broken, programme, reported, use
 from tests.integration.redeem.test_returns import give_back, lots_of, requested
 from tests.support.facts import activated
 

@@ -10,7 +10,7 @@ import pytest
 
 from services.redeem.jobs.sweeping import walk
 from shared.config import Settings
-from tests.integration.redeem.conftest import Bank, Member, accrued
+from tests.integration.redeem.conftest import Bank, Member, accrued, worth
 from tests.integration.redeem.test_asked import answers
 from tests.integration.redeem.test_merges import merge
 from tests.integration.redeem.test_offline import (
@@ -23,7 +23,6 @@ from tests.integration.redeem.test_offline import (
     programme,
     reported,
     use,
-    worth,
 )
 from tests.support.bank_books import assert_whole_until_spoilt
 from tests.support.facts import activated

@@ -3,8 +3,9 @@
 import asyncio
 from typing import Any
 
-from pointbank.jobs.partitions import SERVICES, partitions_of
+from pointbank.jobs.partitions import partitions_of
 from shared.config import Settings
+from shared.messaging.keys import SERVICES
 from tests.integration.redeem.conftest import Bank
 
 THERE = """

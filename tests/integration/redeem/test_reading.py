@@ -12,7 +12,7 @@ from shared.db import connect
 from shared.http.cursors import encode_cursor
 from shared.ids import uuid7
 from shared.tenants import Tenant
-from tests.integration.redeem.conftest import Bank, accrued, asks
+from tests.integration.redeem.conftest import Bank, accrued, asks, worth
 from tests.integration.redeem.test_acts import asked, post
 from tests.integration.redeem.test_asked import release, reversal
 from tests.integration.redeem.test_merges import merging
@@ -23,10 +23,6 @@ from tests.support.http import assert_problem
 NOTHING = {"points": 0, "money": {"amount_minor": 0, "currency": "SAR"}}
 DAY = timedelta(days=1)
 TAKEN = {"reverse", "owe", "cancel_hold", "repay"}
-
-
-def worth(points: int) -> dict[str, Any]:
-    return {"points": points, "money": {"amount_minor": points * 10, "currency": "SAR"}}
 
 
 async def available(bank: Bank, wallet_id: UUID, **query: Any) -> int:

@@ -21,7 +21,7 @@ from shared.events import CardIssued, MerchantChanged
 from shared.ids import uuid7
 from shared.messaging import FromJob, Item
 from shared.tenants import Tenant
-from tests.integration.redeem.conftest import Bank, accrued, asks
+from tests.integration.redeem.conftest import Bank, accrued, asks, worth
 from tests.support.facts import AT, activated, heard
 from tests.support.http import assert_problem
 from tests.support.patience import PATIENCE_S
@@ -29,10 +29,6 @@ from tests.support.patience import PATIENCE_S
 NOTHING = {"points": 0, "money": {"amount_minor": 0, "currency": "SAR"}}
 MOST_LOTS = 100
 """Open lots of a wallet that `meet` looks through."""
-
-
-def worth(points: int) -> dict[str, Any]:
-    return {"points": points, "money": {"amount_minor": points * 10, "currency": "SAR"}}
 
 
 async def test_a_redemption_answers_as_the_contract_says(bank: Bank) -> None:
@@ -359,7 +355,7 @@ async def test_a_wallet_of_many_lots_is_spent_in_order(bank: Bank, consumption: 
         asked = [meeting.Asked("nowhere", uuid7(), None, None, "riyadh-mall", None)]
         parties, wallets, lacking = await meeting.meet(db, asked, [wallet_id], now=gone)
         assert (parties[0].wallet_id, wallets[wallet_id].lots, lacking) == (None, [], set())
-        await postings.load_lots(db, wallets, {wallet_id: (25, consumption)}, datetime.now(UTC))
+        await postings.load_lots(db, wallets, [(wallet_id, 25, consumption)], datetime.now(UTC))
     order = consumption_order(consumption)
     lots = sorted(wallets[wallet_id].lots, key=order)
     expected = {"oldest_earned": [10, 10, 10, 7], "earliest_expiry": [7, 5, 10, 10]}

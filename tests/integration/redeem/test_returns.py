@@ -15,7 +15,7 @@ from shared.config import Settings
 from shared.events import ReturnRequested, ReversalRequested
 from shared.events.asking import OnSpent
 from shared.ids import uuid7
-from tests.integration.redeem.conftest import Bank, Member, accrued, asks
+from tests.integration.redeem.conftest import Bank, Member, accrued, asks, worth
 from tests.integration.redeem.test_asked import reversal
 from tests.support.bank_books import assert_whole_until_spoilt
 from tests.support.facts import AT, activated
@@ -23,10 +23,6 @@ from tests.support.http import assert_problem
 
 _refs = itertools.count(1)
 RULES = {"consumption": "oldest_earned", "minimum_points": 1, "step_points": 1}
-
-
-def worth(points: int) -> dict[str, Any]:
-    return {"points": points, "money": {"amount_minor": points * 10, "currency": "SAR"}}
 
 
 async def redeemed(bank: Bank, member: Member, **asked: Any) -> str:

@@ -18,7 +18,7 @@ from shared.events import EventData, TierChanged, encode_event
 from shared.ids import uuid7
 from shared.messaging import Done, FromJob, Item, Refused
 from shared.tenants import Tenant
-from tests.integration.redeem.conftest import Bank, Member, accrued, asks
+from tests.integration.redeem.conftest import Bank, Member, accrued, asks, worth
 from tests.support.facts import AT, activated
 from tests.support.http import assert_problem
 from tests.support.programmes import SHOPS
@@ -32,10 +32,6 @@ COFFEE: dict[str, Any] = {
     "price": {"points": 40},
     "unit_cost_minor": 350,
 }
-
-
-def worth(points: int) -> dict[str, Any]:
-    return {"points": points, "money": {"amount_minor": points * 10, "currency": "SAR"}}
 
 
 async def put(bank: Bank, code: str, **changes: Any) -> httpx.Response:

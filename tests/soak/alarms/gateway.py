@@ -13,8 +13,8 @@ from pathlib import Path
 
 import httpx
 
-from pointbank.allinone import SERVICES
 from shared.db import connect, database_of
+from shared.messaging.keys import SERVICES
 from shared.tenants.provision import dsn_for
 from tests.soak.alarms.site import sql_of
 from tests.soak.cluster import Cluster, within

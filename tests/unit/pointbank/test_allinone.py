@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from pointbank.allinone import SERVICES, front, merged_openapi, service_of
+from pointbank.allinone import front, merged_openapi, service_of
 from pointbank.tokens import dev_keys
 from shared.config import Settings
 from shared.http.app import create_app
@@ -21,6 +21,7 @@ from shared.http.auth import Principal, require
 from shared.http.cursors import answer
 from shared.http.routing import Router
 from shared.http.runtime import Check
+from shared.messaging.keys import SERVICES
 from tests.support.http import Shop, assert_problem, shop_app
 
 

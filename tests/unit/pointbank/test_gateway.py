@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey, OKPKey
 
-from pointbank.allinone import SERVICES, merged_openapi, service_of
+from pointbank.allinone import merged_openapi, service_of
 from pointbank.gateway.build import Choices, files, routes, servers_of, write
 from pointbank.gateway.errors import CannotBuild
 from shared.http.openapi import Document
 from shared.ids import uuid7
+from shared.messaging.keys import SERVICES
 
 EC = ECKey.generate_key("P-256", {"kid": "one", "use": "sig"})
 CHOICES = Choices("https://id.example.com", "pointbank", "/etc/gateway", servers_of(()))

@@ -14,7 +14,7 @@ from services.redeem.domain.expiring import check_reinstatement, expire, notices
 from services.redeem.domain.holds import release
 from services.redeem.domain.ledger import Lot, Wallet
 from services.redeem.domain.posting import Posting, Rate
-from services.redeem.domain.reversing import Blocked, OnSpent, Reversal, reverse
+from services.redeem.domain.reversing import Blocked, Reversal, reverse
 from services.redeem.domain.spending import InsufficientPoints, WalletBlocked, redeem
 from services.redeem.domain.transferring import (
     TransferAcrossProgrammes,
@@ -23,6 +23,7 @@ from services.redeem.domain.transferring import (
     transfer,
 )
 from shared.errors import AmountOutOfRange
+from shared.programme.compiled import OnSpent
 from tests.unit.redeem.test_spending import APRIL, JANUARY, JULY, MARCH, Terms, new_wallet, wallet_with
 
 SAR = Rate("SAR", "0.10")

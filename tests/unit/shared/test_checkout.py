@@ -17,7 +17,7 @@ from pointbank.verify.programme.terms import read_terms
 from shared.programme.campaigns import bucket
 from shared.programme.checkout import Offered, grant, punch
 from shared.programme.compiled import CompiledProgramme, compile_programme
-from shared.programme.rules import Earned
+from shared.programme.earned import Earned
 from shared.programme.subject import Activity
 from tests.support.bills import AT, asked, line, subject, their_line
 from tests.support.programmes import Document, changed, document, earning, ladder, rule

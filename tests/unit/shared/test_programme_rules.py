@@ -15,8 +15,8 @@ from pointbank.verify.programme.campaigns import Tried as TheirTried
 from pointbank.verify.programme.checkout import Rooms
 from pointbank.verify.programme.terms import read_terms
 from shared.programme.compiled import CompiledProgramme, compile_programme
+from shared.programme.earned import Details
 from shared.programme.fared import fared
-from shared.programme.rules import Details
 from shared.programme.subject import Activity
 from tests.support.bills import AT, asked, earn, line, subject, their_line
 from tests.support.programmes import Document, document, earning, ladder, rule
