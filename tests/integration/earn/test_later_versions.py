@@ -8,10 +8,19 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
+from shared.config import Settings
+from shared.db import connect
 from shared.events import MerchantChanged
 from shared.messaging import Done
 from shared.programme.compiled import compile_programme
-from tests.integration.earn.conftest import Shop, bill
+from tests.integration.earn.conftest import Shop, bill, somebody
+from tests.integration.earn.test_acts import EARNING as CLUB
+from tests.integration.earn.test_acts import act
+from tests.integration.earn.test_acts import post as tell
+from tests.integration.earn.test_acts import settled as act_settled
+from tests.integration.earn.test_referrals import EARNING as FRIENDS
+from tests.integration.earn.test_referrals import given
+from tests.integration.earn.test_waiting import settled
 from tests.support.facts import activated
 from tests.support.programmes import SHOPS
 
@@ -83,12 +92,46 @@ async def test_a_version_is_compiled_for_the_bill_that_it_judges_and_kept(shop: 
     )
 
     member = await shop.member("long")
-    shop.runtime.cache.clear()
+    for n in range(1, 41):
+        shop.runtime.cache.pop(("programme", "long", n), None)
 
     def compiled() -> list[int]:
-        return sorted(key[2] for key in shop.runtime.cache if key[:2] == ("programme", "long"))
+        return [n for n in range(1, 41) if ("programme", "long", n) in shop.runtime.cache]
 
     before = await shop.post(bill(member, occurred_at="2026-11-01T07:30:00Z"))
     assert (before.json()["accruals"][0]["programme_version"], compiled()) == (7, [7])
     now = await shop.post(bill(member))
     assert (now.json()["accruals"][0]["programme_version"], compiled()) == (40, [7, 40])
+
+
+async def test_what_waits_for_another_programme_is_settled_beside_what_can_not_be_read(
+    shop: Shop, settings: Settings
+) -> None:
+    """A bill that is ready, and a referral that is to be looked at, of the one: bills and acts of the others."""
+    await shop.hear(activated("frozen", earning=FRIENDS), activated("club", earning=CLUB))
+    by = await shop.member("frozen")
+    friend, one, other = [somebody() for _ in range(3)]
+    await shop.hear(msgspec.structs.replace(shop.enrolment(friend, "frozen"), referred_by=by.member_id))
+    await shop.post(bill(friend))
+    assert await given(shop, friend) == {"referrer": 500, "referred": 200}
+    kept = await shop.post(bill(by, merchant="new-mall", terminal=None))
+    waits, told = await shop.post(bill(one)), await tell(shop, act(other, "survey"))
+    assert [answer.status_code for answer in (kept, waits, told)] == [202] * 3
+    db = await connect(settings.admin_dsn(), database=shop.runtime.tenant.database)
+    await db.execute("SET session_replication_role = replica")  # versions are append-only
+    await db.execute(
+        """UPDATE earn.programmes SET document = jsonb_set(document::jsonb, '{earning,later}', '1') WHERE programme = 'frozen'"""
+    )
+    await db.execute("UPDATE earn.referrals SET review = true WHERE programme = 'frozen'")
+    await db.close()
+    del shop.runtime.cache["programme", "frozen", 1]
+    await shop.hear(MerchantChanged(merchant="new-mall", version=1, terminals=()))
+    await shop.hear(shop.enrolment(one), shop.enrolment(other, "club"))
+    assert (await settled(shop, waits.json()["bill_id"], "earned"))["status"] == "earned"
+    assert (await act_settled(shop, told.json()["act_id"], "earned"))["status"] == "earned"
+    still = await shop.get(f"/v1/bills/{kept.json()['bill_id']}")
+    assert still.json()["status"] in ("waiting", "unclaimed")
+    # As a process of that release reads it.
+    document = activated("frozen", earning=FRIENDS).document
+    shop.runtime.cache["programme", "frozen", 1] = compile_programme(document, 1)
+    await settled(shop, kept.json()["bill_id"], "earned")
