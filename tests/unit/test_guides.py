@@ -14,11 +14,13 @@ import typer.main
 from pointbank.cli.app import app
 from pointbank.tokens import ROLES
 from pointbank.verify.events import SAID_BY
+from pointbank.verify.messaging.adoptions import ORPHANED
 from services.earn.domain.offer import Offered, read_offer
 from services.earn.domain.refund_body import RecordRefund, read_refund
 from services.notifier.domain import Reply
+from services.redeem.domain.rewards import Kind
 from shared.errors import PROBLEMS
-from shared.events import EventData
+from shared.events import EVENTS, EventData
 from shared.messaging.keys import SERVICES
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -93,6 +95,16 @@ def test_a_services_page_names_each_event_that_it_hears_or_says(service: str) ->
     types = {one.removesuffix(".v1") for one in {*heard, *SAID_BY[service]}}
     # Of several about the same, those after the first are told by their last word: `points.credited`, `.redeemed`.
     assert [one for one in sorted(types) if not {one, f".{one.partition('.')[2]}"} & named] == []
+
+
+def test_the_oracle_knows_each_event_and_who_may_say_it() -> None:
+    said = [one for types in SAID_BY.values() for one in types]
+    assert sorted([*said, ORPHANED]) == sorted(EVENTS)
+
+
+def test_the_guide_names_each_kind_of_reward() -> None:
+    text = (DOCS / "programme.md").read_text()
+    assert [kind for kind in get_args(Kind) if f"`{kind}`" not in text] == []
 
 
 def test_each_answer_to_a_till_is_named_by_who_gives_it() -> None:

@@ -54,10 +54,10 @@ class Asked:
             case "bill":
                 return self._of_bill(name)
             case "act":
-                return self.merchant if name == "merchant" else self._of_data(name.removeprefix("data."))
+                return self._of_act(name)
             case "line":
                 assert line is not None, "a condition on lines is asked of a line"
-                return quantity_of(line) if name == "items" else getattr(line, name)
+                return _of_line(line, name)
             case "member":
                 return self._of_member(name)
             case "time":
@@ -76,21 +76,35 @@ class Asked:
                 return {line.sku for line in self.lines if line.sku is not None}
             case "tenders":
                 return set(self.tenders)
-        return getattr(self, name)
+            case "total_minor" | "channel" | "merchant" | "brand" | "terminal":
+                return getattr(self, name)
+        raise ValueError(f"no field bill.{name}")
 
-    def _of_data(self, name: str) -> Any:
-        value = (self.data or {}).get(name)
+    def _of_act(self, name: str) -> Any:
+        if name == "merchant":
+            return self.merchant
+        section, _, key = name.partition(".")
+        if section != "data":
+            raise ValueError(f"no field act.{name}")
+        value = (self.data or {}).get(key)
         return value if type(value) in {str, int} else None
 
     def _of_member(self, name: str) -> Any:
-        if name == "bills":
-            return self.bills
-        if name == "segments":
-            return set(self.segments)
-        since = self.last_bill_at if name == "days_since_last_bill" else self.enrolled_at
-        if since is None:
+        match name:
+            case "bills":
+                return self.bills
+            case "segments":
+                return set(self.segments)
+            case "days_since_last_bill":
+                return self._days_since(self.last_bill_at)
+            case "enrolled_days":
+                return self._days_since(self.enrolled_at)
+        raise ValueError(f"no field member.{name}")
+
+    def _days_since(self, at: datetime | None) -> int | None:
+        if at is None:
             return None
-        return self._local().date().toordinal() - since.astimezone(self.zone).date().toordinal()
+        return self._local().date().toordinal() - at.astimezone(self.zone).date().toordinal()
 
     def _of_time(self, name: str) -> Any:
         local = self._local()
@@ -101,7 +115,9 @@ class Asked:
                 return f"{local:%H:%M}"
             case "weekday":
                 return _DAYS[local.weekday()]
-        return getattr(local, name)
+            case "month" | "day":
+                return getattr(local, name)
+        raise ValueError(f"no field time.{name}")
 
     def _local(self) -> datetime:
         return self.occurred_at.astimezone(self.zone)
@@ -131,6 +147,15 @@ class OnLadder:
             case "time.month" | "time.day":
                 return getattr(local, field.removeprefix("time."))
         raise ValueError(f"no field {field}")
+
+
+def _of_line(line: Line, name: str) -> Any:
+    match name:
+        case "items":
+            return quantity_of(line)
+        case "categories" | "amount_minor" | "discount_minor" | "tax_minor" | "sku":
+            return getattr(line, name)
+    raise ValueError(f"no field line.{name}")
 
 
 def quantity_of(line: Line) -> Fraction:

@@ -1,17 +1,21 @@
 """One tree for whatever asks for something to hold."""
 
 from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from pointbank.verify.programme.conditions import Asked, holds
+from pointbank.verify.programme.conditions import Asked, OnLadder, holds
 from pointbank.verify.programme.terms import Line as TheirLine
 from services.earn.domain.bill import Line
-from shared.programme.conditions import compile_condition, contradiction, mistakes
+from shared.programme.conditions import Kind, compile_condition, contradiction, mistakes
+from shared.programme.ladder import LADDER_FIELDS, Climber
 from shared.programme.subject import FIELDS, NOT_YET, Activity, Subject
 
+PAGE = Path(__file__).parents[3] / "docs" / "programme.md"
 LINES = (
     Line("1", 9000, "ARB-250", ("coffee", "hot"), "2.5", 1000, 1174),
     Line("2", 1500, None, ("service-fee",), None, 0, 196),
@@ -54,6 +58,43 @@ def theirs() -> Asked:
         last_bill_at=datetime(2026, 11, 20, 22, tzinfo=UTC),
         enrolled_at=datetime(2026, 11, 1, tzinfo=UTC),
     )
+
+
+def as_the_oracle_has_it(kind: Kind, found: Any) -> Any:
+    """A value in the form of the second writing: decimals as they are, sets as sets, times of day as they are written."""
+    match kind:
+        case "decimal":
+            return Fraction(found, 1_000_000)
+        case "set":
+            return set(found)
+        case "time":
+            return f"{found // 60:02}:{found % 60:02}"
+    return found
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_each_field_is_the_same_to_the_oracle_and_stands_on_the_page(name: str) -> None:
+    field = FIELDS[name]
+    found = field.get(subject(), LINES[0])
+    expected = None if found is None else as_the_oracle_has_it(field.kind, found)
+    read = theirs().value(name, theirs().lines[0])
+    assert (set(read) if field.kind == "set" else read) == expected
+    assert f"`{name}`" in PAGE.read_text()
+
+
+@pytest.mark.parametrize("name", LADDER_FIELDS)
+def test_each_field_of_a_ladder_is_the_same_to_the_oracle_and_stands_on_the_page(name: str) -> None:
+    field = LADDER_FIELDS[name]
+    climber = Climber(700, frozenset({"vip"}), AT.astimezone(RIYADH))
+    seen = OnLadder(AT, RIYADH, 700, ("vip",))
+    assert seen.value(name, None) == as_the_oracle_has_it(field.kind, field.get(climber, None))
+    assert f"`{name}`" in PAGE.read_text()
+
+
+@pytest.mark.parametrize("name", ["member.age", "time.year", "bill.weight", "act.weight", "line.colour"])
+def test_a_field_that_is_not_there_is_no_other_field_to_the_oracle(name: str) -> None:
+    with pytest.raises(ValueError, match=f"no field {name}"):
+        theirs().value(name, theirs().lines[0])
 
 
 @pytest.mark.parametrize(
