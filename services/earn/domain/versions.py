@@ -64,11 +64,14 @@ def latest(of: Collection[str]) -> Wanted:
 
 def then(ats: Collection[datetime], of: Collection[str] | None = None) -> Wanted:
     """Those of these programmes (None: of every one) that were active at these times."""
+    if not ats:
+        return lambda programme, versions: ()
+    earliest, latest_at = min(ats), max(ats)
 
     def wanted(programme: str, versions: Sequence[tuple[datetime, int]]) -> Collection[int]:
-        if not ats or (of is not None and programme not in of):
+        if of is not None and programme not in of:
             return ()
-        first, last = active_at(versions, min(ats)), active_at(versions, max(ats))
+        first, last = active_at(versions, earliest), active_at(versions, latest_at)
         return [first] if first == last else [active_at(versions, at) for at in ats]
 
     return wanted
