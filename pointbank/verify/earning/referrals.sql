@@ -3,8 +3,8 @@
 -- name: referrals
 -- Each with the bill that decided it, its final decision, and what else was judged for the wallet, or for those that are one with it
 -- (`of_merged`); `known_of_merged`: when the first such was judged and it was known here that they are one; `versions_of_merged`: those
--- by which such were judged more than a minute after that. `beaten`: how many referrals of who was enrolled before are decided by the
--- same bill.
+-- by which such were judged more than a minute after that, and after bills began to decide the referrals of all who are one. `beaten`:
+-- how many referrals of who was enrolled before are decided by the same bill.
 SELECT
     r.member_id::text AS member_id, r.programme, r.referrer_id::text AS referrer_id, r.outcome, r.bill_id::text AS bill_id,
     r.occurred_at, r.version, r.amount_minor, r.minimum_minor, r.due, b.occurred_at AS bill_occurred_at, b.total_minor,
@@ -50,7 +50,11 @@ LEFT JOIN LATERAL (
     SELECT
         min(y.recorded_at) AS before,
         min(greatest(y.recorded_at, k.since)) FILTER (WHERE k.since IS NOT NULL) AS known,
-        array_agg(DISTINCT p.judged ->> 'version') FILTER (WHERE y.recorded_at > k.since + interval '1 minute') AS versions,
+        array_agg(DISTINCT p.judged ->> 'version') FILTER (
+            WHERE y.recorded_at > greatest(
+                k.since, (SELECT c.at FROM earn.migrations AS c WHERE c.name LIKE '%/0090_referrals_of_one_person.sql')
+            ) + interval '1 minute'
+        ) AS versions,
         coalesce(array_agg(DISTINCT q.wallet_id::text), '{}') AS wallets
     FROM earn.wallets AS w
     LEFT JOIN earn.heirs AS g ON g.wallet_id = w.wallet_id

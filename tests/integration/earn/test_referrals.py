@@ -347,6 +347,14 @@ CHECKS = {
 REACHED = (
     "(SELECT member_id FROM earn.referrals WHERE outcome = 'reached' AND NOT due ORDER BY member_id LIMIT 1)"
 )
+UNDECIDED = """WITH known AS (UPDATE earn.heirs SET since = since - interval '5 minutes'),
+    began AS (UPDATE earn.migrations SET at = {began} WHERE name LIKE '%/0090_referrals_of_one_person.sql')
+UPDATE earn.referrals SET outcome = NULL, bill_id = NULL, occurred_at = NULL, version = NULL, amount_minor = NULL,
+minimum_minor = NULL, review = false
+WHERE outcome = 'reached' AND member_id IN (
+    SELECT w.member_id FROM earn.wallets AS w JOIN earn.heirs AS h ON h.wallet_id = w.wallet_id
+    WHERE NOT EXISTS (SELECT FROM earn.accruals AS a WHERE a.wallet_id = w.wallet_id)
+)"""
 SPOILT = {
     "something taken back that was not to be": (
         "DELETE FROM earn.refunds WHERE refunded_minor = 500",
@@ -386,12 +394,7 @@ SPOILT = {
         {"referrals:decided", "referrals:given"},
     ),
     "a friend who was merged, and whose bill decided nothing": (
-        """WITH known AS (UPDATE earn.heirs SET since = since - interval '5 minutes')
-        UPDATE earn.referrals SET outcome = NULL, bill_id = NULL, occurred_at = NULL, version = NULL, amount_minor = NULL,
-        minimum_minor = NULL, review = false
-        WHERE outcome = 'reached' AND member_id IN (
-            SELECT w.member_id FROM earn.wallets AS w JOIN earn.heirs AS h ON h.wallet_id = w.wallet_id
-        )""",
+        UNDECIDED.format(began="at - interval '5 minutes'"),
         {"referrals:decided", "referrals:given"},
     ),
     "both referrals of one person": (
@@ -557,6 +560,21 @@ async def test_a_bill_is_judged_when_it_was_and_not_when_it_began_to_wait(
     waited = """WITH known AS (UPDATE earn.heirs SET since = since - interval '10 minutes')
         UPDATE earn.decisions SET recorded_at = recorded_at - interval '5 minutes' WHERE status = 'waiting'"""
     assert await noticed(settings, befriended, books, waited, {"referrals:decided"}) == {}
+
+
+async def test_what_was_judged_before_bills_decided_for_who_is_one_with_the_member_is_no_objection(
+    settings: Settings, befriended: Shop, books: Connection
+) -> None:
+    objection = "a bill of who is one with the member was judged by one that gives for referrals, and did not decide it"
+
+    async def objected(began: str) -> bool:
+        found = await noticed(
+            settings, befriended, books, UNDECIDED.format(began=began), {"referrals:decided"}
+        )
+        return any(objection in example for example in found["referrals:decided"])
+
+    assert await objected("at - interval '5 minutes'")
+    assert not await objected("clock_timestamp()")
 
 
 async def test_what_takes_a_referral_back_is_no_cancelled_review(
