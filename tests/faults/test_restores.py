@@ -16,8 +16,8 @@ from redis.asyncio import Redis
 from shared.db import connect, database_of
 from shared.messaging.keys import SERVICES, Keys
 from shared.tenants.provision import create_tenant, dsn_for
+from tests.faults.commands import asked, command
 from tests.faults.conftest import QUICK, running_world
-from tests.soak.commands import asked, command
 from tests.support.processes import Fleet, Replica
 from tests.support.town import Town, found_town, leave
 

@@ -27,13 +27,19 @@ class Done(NamedTuple):
         return msgspec.json.decode(self.said.splitlines()[-1])
 
 
-async def command(settings: Settings, *words: str) -> Done:
-    """`pointbank` with these words, as an administrator of these servers gives it; AssertionError where it does not end."""
+def environment_of(settings: Settings) -> dict[str, str]:
+    """What an administrator of these servers has in the environment."""
     given = {name: value for name, value in os.environ.items() if not name.startswith("POINTBANK_")}
     named = {name: getattr(settings, name) for name in NAMED}
-    given |= {f"POINTBANK_{name.upper()}": str(value) for name, value in named.items() if value is not None}
+    return given | {
+        f"POINTBANK_{name.upper()}": str(value) for name, value in named.items() if value is not None
+    }
+
+
+async def command(settings: Settings, *words: str) -> Done:
+    """`pointbank` with these words, as an administrator of these servers gives it; AssertionError where it does not end."""
     running = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", PROGRAM, *words, env=given, stdin=asyncio.subprocess.DEVNULL,
+        sys.executable, "-c", PROGRAM, *words, env=environment_of(settings), stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
