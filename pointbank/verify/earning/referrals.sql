@@ -48,8 +48,8 @@ LEFT JOIN LATERAL (
 ) AS o ON true
 LEFT JOIN LATERAL (
     SELECT
-        min(y.recorded_at) AS before,
-        min(greatest(y.recorded_at, k.since)) FILTER (WHERE k.since IS NOT NULL) AS known,
+        min(y.recorded_at) FILTER (WHERE y.bill_id IS DISTINCT FROM r.bill_id) AS before,
+        min(greatest(y.recorded_at, k.since)) FILTER (WHERE k.since IS NOT NULL AND y.bill_id IS DISTINCT FROM r.bill_id) AS known,
         array_agg(DISTINCT p.judged ->> 'version') FILTER (
             WHERE y.recorded_at > greatest(
                 k.since, (SELECT c.at FROM earn.migrations AS c WHERE c.name LIKE '%/0090_referrals_of_one_person.sql')

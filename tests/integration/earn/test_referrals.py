@@ -577,6 +577,26 @@ async def test_what_was_judged_before_bills_decided_for_who_is_one_with_the_memb
     assert not await objected("clock_timestamp()")
 
 
+async def test_the_bill_that_decides_is_no_earlier_one_of_who_is_one_with_the_member(
+    settings: Settings, befriended: Shop, books: Connection
+) -> None:
+    """A friend who was merged, whom the first bill of who goes on brought nothing."""
+    spoilt = """UPDATE earn.referrals AS r SET outcome = 'not_first', minimum_minor = NULL, review = false
+        FROM earn.wallets AS w
+        JOIN earn.heirs AS h ON h.wallet_id = w.wallet_id
+        WHERE r.outcome = 'reached' AND w.member_id = r.member_id AND w.programme = r.programme
+            AND EXISTS (SELECT FROM earn.accruals AS a WHERE a.wallet_id = h.heir AND a.bill_id = r.bill_id)
+            AND NOT EXISTS (SELECT FROM earn.referrals AS b WHERE b.bill_id = r.bill_id AND b.member_id <> r.member_id)
+            AND NOT EXISTS (
+                SELECT
+                FROM earn.heirs AS o
+                JOIN earn.accruals AS a ON a.wallet_id IN (o.wallet_id, o.heir)
+                WHERE o.heir = h.heir AND a.bill_id <> r.bill_id
+            )"""
+    found = await noticed(settings, befriended, books, spoilt, {"referrals:decided"})
+    assert found["referrals:decided"][0].endswith("no other bill of the member was judged before")
+
+
 async def test_what_takes_a_referral_back_is_no_cancelled_review(
     settings: Settings, befriended: Shop, books: Connection
 ) -> None:
