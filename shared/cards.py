@@ -12,8 +12,12 @@ from shared.reading import Path, Said, read_so_far
 from shared.tracing import traceparent_of
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
-_ID_OR_DIGEST = re.compile(rf"\b(?:{_UUID.pattern}|[0-9a-f]{{32}}(?:[0-9a-f]{{32}})?)\b", re.IGNORECASE)
-"""UUIDs, and digests of 128 and 256 bits: some of them hold as many digits in a row as a card has, and pass Luhn too."""
+_ID_OR_DIGEST = re.compile(
+    rf"\b(?:{_UUID.pattern}|(?!\d{{13,19}}(?:d\d{{7}}|f+\b))[0-9a-f]{{32}}(?:[0-9a-f]{{32}})?)\b",
+    re.IGNORECASE,
+)
+"""UUIDs, and digests of 128 and 256 bits: some of them hold as many digits in a row as a card has, and pass Luhn too. No digest
+is what a chip tells: a card's number with D and seven digits behind it (EMV tag 57), or filled up with F."""
 
 _Exempt = Callable[[Said], bool]
 

@@ -8,6 +8,7 @@ from shared.cards import offered_card_at, payment_card_at, payment_card_in, plac
 CARD = "4111111111111111"
 DIGEST = f"0123abcd{CARD}abcdef89"
 ID = "01a24000-4000-7000-8000-1fabcdef0123"
+TRACK = f"{CARD}D281220112345678"
 
 
 def test_texts_come_in_their_order_with_the_path_to_each() -> None:
@@ -46,6 +47,10 @@ def test_texts_come_in_their_order_with_the_path_to_each() -> None:
         ({"evidence": {"sha256": DIGEST + DIGEST}}, None),
         ({"note": f"{DIGEST} {CARD}"}, ("note",)),
         ({"note": f"a{CARD}a"}, ("note",)),
+        ({"note": TRACK}, ("note",)),
+        ({"note": f"tag 57: {TRACK.lower()}"}, ("note",)),
+        ({"note": TRACK + 32 * "0"}, ("note",)),
+        ({"note": CARD + 16 * "F"}, ("note",)),
         ({"total_minor": int(CARD)}, None),
     ],
 )
