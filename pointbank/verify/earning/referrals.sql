@@ -9,18 +9,25 @@ SELECT
     r.member_id::text AS member_id, r.programme, r.referrer_id::text AS referrer_id, r.outcome, r.bill_id::text AS bill_id,
     r.occurred_at, r.version, r.amount_minor, r.minimum_minor, r.due, b.occurred_at AS bill_occurred_at, b.total_minor,
     d.decision::text AS decision, d.recorded_at AS judged_at, o.before, o.versions, m.before AS before_of_merged, m.known AS known_of_merged,
-    m.versions AS versions_of_merged, o.wallets || m.wallets AS family, r.review,
-    count(*) FILTER (WHERE r.outcome <> 'not_first') OVER (
-        PARTITION BY r.bill_id, r.programme ORDER BY e.enrolled_at, r.member_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-    ) AS beaten,
+    m.versions AS versions_of_merged, o.wallets || m.wallets AS family, r.review, r.beaten,
     (
         SELECT json_agg(json_build_array(f.occurred_at, f.refunded_minor) ORDER BY f.n)::text
         FROM earn.refunds AS f
         WHERE f.bill_id = r.bill_id AND f.n IS NOT NULL AND f.status <> 'queued' AND f.code IS DISTINCT FROM 'window_closed'
     ) AS refunded,
     t.earned, t.asked
-FROM earn.referrals AS r
-LEFT JOIN earn.members AS e ON e.member_id = r.member_id
+-- Counted and put in order before the rest is joined: what is sorted are short rows.
+FROM (
+    SELECT
+        x.member_id, x.programme, x.referrer_id, x.outcome, x.bill_id, x.occurred_at, x.version, x.amount_minor, x.minimum_minor,
+        x.due, x.review,
+        count(*) FILTER (WHERE x.outcome <> 'not_first') OVER (
+            PARTITION BY x.bill_id, x.programme ORDER BY e.enrolled_at, x.member_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS beaten
+    FROM earn.referrals AS x
+    LEFT JOIN earn.members AS e ON e.member_id = x.member_id
+    ORDER BY x.member_id, x.programme
+) AS r
 LEFT JOIN earn.bills AS b ON b.bill_id = r.bill_id
 LEFT JOIN LATERAL (
     SELECT x.decision, x.recorded_at
