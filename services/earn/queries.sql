@@ -258,10 +258,10 @@ SET running_ms = running_ms + CASE
     ticked_at = CASE WHEN ticked_at - now() > :gap::interval THEN now() ELSE greatest(ticked_at, now()) END;
 
 -- name: ready_bills
--- Bills whose waiting may be over.
+-- Bills whose waiting may be over, but for those.
 SELECT bill_id
 FROM waiting
-WHERE ready
+WHERE ready AND bill_id <> ALL(:besides::uuid[])
 ORDER BY bill_id
 LIMIT 500;
 
@@ -281,11 +281,12 @@ END
 LIMIT 500;
 
 -- name: overdue_bills
--- Bills that have waited longer than :deadline_ms on the clock of the deadline, and were not reported yet.
+-- Bills that have waited longer than :deadline_ms on the clock of the deadline, and were not reported yet; what one that is ready
+-- waited for has come.
 SELECT w.bill_id
 FROM waiting AS w
 CROSS JOIN waiting_clock AS c
-WHERE NOT w.unclaimed AND w.since_ms <= c.running_ms - :deadline_ms
+WHERE NOT w.unclaimed AND NOT w.ready AND w.since_ms <= c.running_ms - :deadline_ms
 ORDER BY w.since_ms
 LIMIT 500;
 

@@ -4,6 +4,7 @@ gives for referrals."""
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from itertools import count
 
@@ -31,19 +32,29 @@ POLL_S = 2.0
 SWEEP_EVERY = 15  # polls: the second guard looks at every bill that waits
 PAUSE_S = 0.05
 HEARD = "members"  # all that bills wait for is told on this stream
+LEFT_S = 5.0
+"""What only a later release can read is passed over for so long, and until there is nothing else: a page may be full of it."""
+
+Left = set[object]
+"""Commands that were left to a later release."""
 
 
 async def settle_waiting(runtime: TenantRuntime) -> None:
     """Settles what is ready until nothing is left, then waits for something to be learned, or a moment."""
     wake = settle_wake(runtime.cache)
+    left: Left = set()
+    since = time.monotonic()
     for turn in count():
         wake.clear()
         async with runtime.read() as db:
             bills, others, due = await waiting.count_waiting(db)
         runtime.metrics.bills_waiting(runtime.code, bills)
         if due:
-            await _refer(runtime)
-        worked = bills + others + due > 0 and await _turn(runtime, sweep=turn % SWEEP_EVERY == 0)
+            await _refer(runtime, left)
+        worked = bills + others + due > 0 and await _turn(runtime, left, sweep=turn % SWEEP_EVERY == 0)
+        if not worked and time.monotonic() - since >= LEFT_S:
+            left.clear()
+            since = time.monotonic()
         # Another process may hold what is left: ask again, but not in a spin.
         try:
             await asyncio.wait_for(wake.wait(), PAUSE_S if worked else POLL_S)
@@ -51,25 +62,29 @@ async def settle_waiting(runtime: TenantRuntime) -> None:
             continue
 
 
-async def _turn(runtime: TenantRuntime, *, sweep: bool) -> bool:
+async def _turn(runtime: TenantRuntime, left: Left, *, sweep: bool) -> bool:
     await runtime.do(Tick(await caught_up(runtime)), job="settle")
     async with runtime.read() as db:
-        ready = await waiting.ready_bills(db)
+        ready = await waiting.ready_bills(
+            db, besides=[one.bill_id for one in left if isinstance(one, Settle)]
+        )
         if sweep and (overlooked := await waiting.overlooked_bills(db)):
             log.warning("bills waited for what is known", tenant=runtime.code, bills=len(overlooked))
             ready += overlooked
         deadline_ms = runtime.settings.awaited_deadline_s * 1000
         overdue = await waiting.overdue_bills(db, deadline_ms=deadline_ms)
-        ready_acts = await acts.ready_acts(db, sweep=sweep)
+        ready_acts = await acts.ready_acts(
+            db, sweep=sweep, besides=[one.act_id for one in left if isinstance(one, SettleAct)]
+        )
         overdue_acts = await acts.overdue_acts(db, deadline_ms=deadline_ms)
-    settled = await _each(runtime, [Settle(one) for one in ready])
-    reported = await _each(runtime, [ReportUnclaimed(one) for one in overdue])
-    settled_acts = await _each(runtime, [SettleAct(one) for one in ready_acts])
-    reported_acts = await _each(runtime, [ReportActUnclaimed(one) for one in overdue_acts])
+    settled = await _each(runtime, left, [Settle(one) for one in ready])
+    reported = await _each(runtime, left, [ReportUnclaimed(one) for one in overdue])
+    settled_acts = await _each(runtime, left, [SettleAct(one) for one in ready_acts])
+    reported_acts = await _each(runtime, left, [ReportActUnclaimed(one) for one in overdue_acts])
     return settled or reported or settled_acts or reported_acts
 
 
-async def _refer(runtime: TenantRuntime) -> None:
+async def _refer(runtime: TenantRuntime, left: Left) -> None:
     """Gives for referrals, looks at those whose bill was refunded, and asks the bank again."""
     async with runtime.read() as db:
         before = await asked_long_ago(runtime, db)
@@ -78,6 +93,7 @@ async def _refer(runtime: TenantRuntime) -> None:
         overdue = await referrals.overdue_reversals(db, asked_before=before)
     await _each(
         runtime,
+        left,
         [
             *[GiveReferral(*key) for key in due],
             *[ReviewReferral(*key) for key in reviews],
@@ -86,15 +102,17 @@ async def _refer(runtime: TenantRuntime) -> None:
     )
 
 
-async def _each(runtime: TenantRuntime, commands: Sequence[object]) -> bool:
-    """Does these; gives whether anything was. What needs a version that only a later release can read is left to that one, and
-    keeps nothing else waiting (docs/decisions/0337)."""
-    done = await asyncio.gather(*[runtime.do(one, job="settle") for one in commands], return_exceptions=True)
-    failed = [one for one in done if isinstance(one, BaseException)]
-    for error in failed:
-        if not isinstance(error, UnreadVersion):
-            raise error
-    return len(failed) < len(done)
+async def _each(runtime: TenantRuntime, left: Left, commands: Sequence[object]) -> bool:
+    """Does these, but for what was left before; gives whether there was any. What needs a version that only a later release can
+    read is left to that one, and keeps nothing else waiting (docs/decisions/0337)."""
+    asked = [one for one in commands if one not in left]
+    done = await asyncio.gather(*[runtime.do(one, job="settle") for one in asked], return_exceptions=True)
+    for one, outcome in zip(asked, done, strict=True):
+        if isinstance(outcome, UnreadVersion):
+            left.add(one)
+        elif isinstance(outcome, BaseException):
+            raise outcome
+    return bool(asked)
 
 
 async def caught_up(runtime: TenantRuntime) -> bool:

@@ -236,9 +236,9 @@ async def mark_unclaimed(db: Connection, act_ids: Sequence[UUID]) -> None:
     await queries.mark_unclaimed(db, act_ids=act_ids)
 
 
-async def ready_acts(db: Connection, *, sweep: bool) -> list[UUID]:
-    """Some of the acts whose waiting may be over; in a sweep also those that nobody marked."""
-    return [row["act_id"] for row in await queries.ready_acts(db, sweep=sweep)]
+async def ready_acts(db: Connection, *, sweep: bool, besides: Sequence[UUID] = ()) -> list[UUID]:
+    """Some of the acts whose waiting may be over, but for those; in a sweep also those that nobody marked."""
+    return [row["act_id"] for row in await queries.ready_acts(db, sweep=sweep, besides=besides)]
 
 
 async def overdue_acts(db: Connection, *, deadline_ms: int) -> list[UUID]:

@@ -63,24 +63,25 @@ SET unclaimed = true, n = n + 1, sequence = sequence + 1
 WHERE act_id = ANY(:act_ids::uuid[]);
 
 -- name: ready_acts
--- Acts whose waiting may be over. With :sweep also those that wait for what is known although nobody marked them.
+-- Acts whose waiting may be over, but for those. With :sweep also those that wait for what is known although nobody marked them.
 SELECT w.act_id
 FROM act_waiting AS w
-WHERE w.ready OR (:sweep::boolean AND CASE w.kind
+WHERE w.act_id <> ALL(:besides::uuid[]) AND (w.ready OR (:sweep::boolean AND CASE w.kind
     WHEN 'merchant' THEN EXISTS (SELECT FROM merchants AS m WHERE m.merchant = w.key)
     WHEN 'programme' THEN EXISTS (SELECT FROM programmes AS p WHERE w.key IN (p.programme, '*'))
     WHEN 'identity' THEN EXISTS (SELECT FROM identities AS i WHERE i.identity = decode(w.key, 'hex'))
     WHEN 'member' THEN EXISTS (SELECT FROM members AS e WHERE e.member_id = w.key::uuid)
-END)
+END))
 ORDER BY w.act_id
 LIMIT 500;
 
 -- name: overdue_acts
--- Acts that have waited longer than :deadline_ms on the clock of the deadline, and were not reported yet.
+-- Acts that have waited longer than :deadline_ms on the clock of the deadline, and were not reported yet; what one that is ready
+-- waited for has come.
 SELECT w.act_id
 FROM act_waiting AS w
 CROSS JOIN waiting_clock AS c
-WHERE NOT w.unclaimed AND w.since_ms <= c.running_ms - :deadline_ms
+WHERE NOT w.unclaimed AND NOT w.ready AND w.since_ms <= c.running_ms - :deadline_ms
 ORDER BY w.since_ms
 LIMIT 500;
 

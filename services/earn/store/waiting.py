@@ -180,9 +180,9 @@ async def count_waiting(db: Connection) -> tuple[int, int, int]:
     return row["bills"], row["acts"], row["referrals"]
 
 
-async def ready_bills(db: Connection) -> list[UUID]:
-    """Some of the bills whose waiting may be over."""
-    return [row["bill_id"] for row in await queries.ready_bills(db)]
+async def ready_bills(db: Connection, *, besides: Sequence[UUID] = ()) -> list[UUID]:
+    """Some of the bills whose waiting may be over, but for those."""
+    return [row["bill_id"] for row in await queries.ready_bills(db, besides=besides)]
 
 
 async def overlooked_bills(db: Connection) -> list[UUID]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import msgspec
 import pytest
 
+from services.earn.store import waiting
 from shared.config import Settings
 from shared.db import connect
 from shared.events import MerchantChanged
@@ -131,7 +133,59 @@ async def test_what_waits_for_another_programme_is_settled_beside_what_can_not_b
     assert (await act_settled(shop, told.json()["act_id"], "earned"))["status"] == "earned"
     still = await shop.get(f"/v1/bills/{kept.json()['bill_id']}")
     assert still.json()["status"] in ("waiting", "unclaimed")
+    async with shop.runtime.read() as reading:
+        overdue = await waiting.overdue_bills(reading, deadline_ms=0)
+    assert UUID(kept.json()["bill_id"]) not in overdue, (
+        "what it waited for has come: nothing is reported, again and again"
+    )
     # As a process of that release reads it.
     document = activated("frozen", earning=FRIENDS).document
     shop.runtime.cache["programme", "frozen", 1] = compile_programme(document, 1)
     await settled(shop, kept.json()["bill_id"], "earned")
+
+
+@pytest.mark.parametrize("kind", ["bills", "acts"])
+async def test_a_page_of_what_can_not_be_read_keeps_nothing_behind_it_waiting(
+    shop: Shop, settings: Settings, kind: str
+) -> None:
+    programme = f"full-{kind}"
+    await shop.hear(activated(programme, earning=CLUB), activated("club", earning=CLUB))
+    member, other = await shop.member(programme), somebody()
+    if kind == "bills":
+        kept = await shop.post(bill(member, merchant="mall-to-come", terminal=None))
+        behind = await shop.post(bill(other))
+    else:
+        kept = await tell(shop, act(member, "survey", merchant="mall-to-come"))
+        behind = await tell(shop, act(other, "survey"))
+    assert [answer.status_code for answer in (kept, behind)] == [202, 202]
+    name, table, waits = {
+        "bills": ("bill_id", "bills", "waiting"),
+        "acts": ("act_id", "acts", "act_waiting"),
+    }[kind]
+    db = await connect(settings.admin_dsn(), database=shop.runtime.tenant.database)
+    await db.execute("SET session_replication_role = replica")  # versions are append-only
+    await db.execute(
+        "UPDATE earn.programmes SET document = jsonb_set(document::jsonb, '{earning,later}', '1') WHERE programme = $1",
+        programme,
+    )
+    # As many as a page holds, all before the other.
+    for of in (table, waits):
+        await db.execute(
+            f"""INSERT INTO earn.{of}
+            SELECT (jsonb_populate_record(o, jsonb_build_object(
+                '{name}', '00000000-0000-7000-8000-' || lpad(place::text, 12, '0'), 'ready', true
+            ))).*
+            FROM earn.{of} AS o, generate_series(1, 500) AS place
+            WHERE o.{name} = $1""",
+            UUID(kept.json()[name]),
+        )
+    await db.close()
+    shop.runtime.cache.pop(("programme", programme, 1), None)
+    await shop.hear(shop.enrolment(other) if kind == "bills" else shop.enrolment(other, "club"))
+    if kind == "bills":
+        await settled(shop, behind.json()["bill_id"], "earned")
+    else:
+        await act_settled(shop, behind.json()["act_id"], "earned")
+    # As a process of that release reads it.
+    document = activated(programme, earning=CLUB).document
+    shop.runtime.cache["programme", programme, 1] = compile_programme(document, 1)
