@@ -35,7 +35,7 @@ class HeldRewards:
         if not redemption_ids:
             return cls(tx, {})
         holds = await holding.holds(tx.db, redemption_ids)
-        await rewards.lock(tx.db, {(one.programme, one.code) for one in holds.values()})
+        await rewards.lock_read(tx.db, {(one.programme, one.code) for one in holds.values()})
         return cls(tx, holds)
 
     def check(self, redemption: Redemption, command: Capture) -> None:

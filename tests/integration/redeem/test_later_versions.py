@@ -25,7 +25,8 @@ from tests.integration.redeem.conftest import Bank, asks
 from tests.integration.redeem.gift_cards import Cards
 from tests.integration.redeem.test_authorisations import authorised, buckets, overdue
 from tests.integration.redeem.test_expiring import expired
-from tests.integration.redeem.test_giving import asked
+from tests.integration.redeem.test_giving import answers, asked, back
+from tests.integration.redeem.test_returns import give_back
 from tests.integration.redeem.test_rewards import put, use
 from tests.support.facts import activated
 from tests.support.gift_cards import GIFTS
@@ -174,16 +175,18 @@ async def test_reservations_end_beside_one_of_a_programme_that_can_not_be_read(b
     assert (await buckets(bank, one))[:2] == (100, 0)
 
 
-async def rewrites(bank: Bank, reward: str, **later: Any) -> None:
+async def rewrites(bank: Bank, reward: str, *, version: int = 1, **later: Any) -> None:
     """The reward's version is one that a process of the later release put, or (nothing given) one that this release can read."""
     text = json.dumps(later) if later else '{"kind": "product"}'
     db = await bank.administrator()
     try:
         await db.execute("SET session_replication_role = replica")
         await db.execute(
-            "UPDATE redeem.reward_versions SET document = ((document::jsonb - 'later') || $2::jsonb)::json WHERE reward = $1",
+            "UPDATE redeem.reward_versions SET document = ((document::jsonb - 'later') || $2::jsonb)::json "
+            "WHERE (reward, version) = ($1, $3)",
             reward,
             text,
+            version,
         )
     finally:
         await db.close()
@@ -282,3 +285,41 @@ async def test_a_statement_tells_of_a_programme_that_can_not_be_read_and_of_the_
     assert await captured(programme="stated") == {"stated": 40}
     every = await captured()
     assert (every["stated"], every["beside"]) == (40, 30)
+
+
+@pytest.mark.parametrize("later", LATER, ids=["a kind", "a field"])
+async def test_what_came_of_a_reward_that_this_release_can_not_read_is_taken_back_all_the_same(
+    bank: Bank, later: dict[str, Any]
+) -> None:
+    """What was bought is returned with its points, and what earn asked for is asked back; both are on stock again."""
+    name, member = f"ash-{secrets.token_hex(3)}", await bank.member(100)
+    await put(bank, name, price={"points": 10}, stock=5, restock=True)
+    await put(bank, f"{name}-too", price={"points": 10}, stock=5, restock=True)
+    bought = (await bank.redeem(asks(member, reward=name))).json()
+    ask, other = asked(member, name), asked(member, f"{name}-too")
+    await bank.hear(ask)
+    await rewrites(bank, name, **later)
+    returned = await give_back(bank, bought["redemption_id"], all=True)
+    assert (returned.status_code, returned.json()["returned"]["points"]) == (201, 10), returned.text
+    taken = back(ask)
+    await bank.hear(taken, other)
+    assert await answers(bank, taken, other) == [("withdrawn", None), ("issued", None)]
+    found = "SELECT reward, issued FROM redeem.rewards WHERE reward LIKE $1 ORDER BY reward"
+    stocks = [tuple(one) for one in await bank.auditor.fetch(found, f"{name}%")]
+    assert stocks == [(name, 0), (f"{name}-too", 1)]
+    assert (await bank.wallet(member.wallet_id))["available"] == 100
+
+
+@pytest.mark.parametrize("later", LATER, ids=["a kind", "a field"])
+async def test_what_was_set_aside_of_a_reward_before_a_version_that_can_not_be_read_ends_all_the_same(
+    bank: Bank, later: dict[str, Any]
+) -> None:
+    name, member = f"fir-{secrets.token_hex(3)}", await bank.member(100)
+    await put(bank, name, price={"points": 10}, stock=5)
+    await overdue(bank, await authorised(bank, member, reward=name))
+    await put(bank, name, price={"points": 20}, stock=5)
+    await rewrites(bank, name, version=2, **later)
+    assert (await release_reservations(bank.runtime)).reservations == 1
+    found = "SELECT issued, held FROM redeem.rewards WHERE reward = $1"
+    assert tuple(await bank.auditor.fetchrow(found, name)) == (0, 0)
+    assert (await bank.wallet(member.wallet_id))["available"] == 100
