@@ -23,7 +23,7 @@ from shared.programme.compiled import compile_programme
 from shared.programme.validation import UnreadVersion
 from tests.integration.redeem.conftest import Bank, asks
 from tests.integration.redeem.gift_cards import Cards
-from tests.integration.redeem.test_authorisations import authorised, buckets, overdue
+from tests.integration.redeem.test_authorisations import authorised, buckets, capture, overdue, void
 from tests.integration.redeem.test_expiring import expired
 from tests.integration.redeem.test_giving import answers, asked, back
 from tests.integration.redeem.test_returns import give_back
@@ -311,15 +311,28 @@ async def test_what_came_of_a_reward_that_this_release_can_not_read_is_taken_bac
 
 
 @pytest.mark.parametrize("later", LATER, ids=["a kind", "a field"])
-async def test_what_was_set_aside_of_a_reward_before_a_version_that_can_not_be_read_ends_all_the_same(
+async def test_what_was_set_aside_of_a_reward_that_this_release_can_not_read_goes_back_all_the_same(
     bank: Bank, later: dict[str, Any]
 ) -> None:
+    """By the version that can't be read, or by one before it; only to issue it takes a process that can."""
     name, member = f"fir-{secrets.token_hex(3)}", await bank.member(100)
     await put(bank, name, price={"points": 10}, stock=5)
-    await overdue(bank, await authorised(bank, member, reward=name))
+    before = await authorised(bank, member, reward=name)
     await put(bank, name, price={"points": 20}, stock=5)
+    over, voided, captured = [await authorised(bank, member, reward=name) for _ in range(3)]
     await rewrites(bank, name, version=2, **later)
-    assert (await release_reservations(bank.runtime)).reservations == 1
+    for one in (before, over):
+        await overdue(bank, one)
+    assert (await release_reservations(bank.runtime, dry_run=True)).reservations == 2
+    assert (await release_reservations(bank.runtime)).reservations == 2
+    assert (await void(bank, voided)).status_code == 200
     found = "SELECT issued, held FROM redeem.rewards WHERE reward = $1"
-    assert tuple(await bank.auditor.fetchrow(found, name)) == (0, 0)
-    assert (await bank.wallet(member.wallet_id))["available"] == 100
+    assert tuple(await bank.auditor.fetchrow(found, name)) == (0, 1)
+    assert (await buckets(bank, member))[:2] == (80, 20)
+    refused = await capture(bank, captured)
+    assert (refused.status_code, refused.json()["code"]) == (503, "tenant_migrating")
+    assert (await buckets(bank, member))[:2] == (80, 20)
+    # As a process of that release reads it.
+    await rewrites(bank, name, version=2)
+    assert (await capture(bank, captured)).status_code == 200
+    assert tuple(await bank.auditor.fetchrow(found, name)) == (1, 0)
