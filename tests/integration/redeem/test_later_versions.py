@@ -19,6 +19,8 @@ from services.redeem.jobs.releasing import BEGIN, Released, release_reservations
 from services.redeem.jobs.sweeping import dry_run, walk
 from services.redeem.jobs.telling_expiry import tell_of_expiry
 from services.redeem.store.gift_cards import would_expire
+from services.redeem.store.sql import statements
+from shared.db import Connection
 from shared.programme.compiled import compile_programme
 from shared.programme.validation import UnreadVersion
 from tests.integration.redeem.conftest import Bank, asks
@@ -340,3 +342,28 @@ async def test_what_was_set_aside_of_a_reward_that_this_release_can_not_read_goe
     await rewrites(bank, name, version=2)
     assert (await capture(bank, captured)).status_code == 200
     assert await stock() == [(1, 0)]
+
+
+async def test_a_statement_reads_one_version_of_each_programme_however_many_there_are(bank: Bank) -> None:
+    head = {"programme": {"currency": "SAR", "time_zone": "Asia/Riyadh"}, "text": secrets.token_hex(50_000)}
+    ask = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statements.texts()['programmes']}"
+
+    async def pages(db: Connection) -> int:
+        [shown] = json.loads(await db.fetchval(ask, None))
+        return int(shown["Plan"]["Shared Hit Blocks"] + shown["Plan"]["Shared Read Blocks"])
+
+    async with bank.runtime.read() as reader:
+        path = await reader.fetchval("SHOW search_path")
+    db = await bank.administrator()
+    whole = db.transaction()
+    await whole.start()
+    try:
+        await db.execute(f"SET LOCAL search_path = {path}")
+        versions = "INSERT INTO programmes SELECT 'often', n, $1::jsonb, now() FROM generate_series($2::int, $3::int) AS n"
+        await db.execute(versions, json.dumps(head), 1, 1)
+        one = await pages(db)
+        await db.execute(versions, json.dumps(head), 2, 101)
+        assert await pages(db) < one + 20
+    finally:
+        await whole.rollback()
+        await db.close()
