@@ -126,11 +126,16 @@ async def known_programme(db: Connection, code: str, version: int) -> Known:
 
 
 async def known(db: Connection, cache: dict[Any, Any], code: str, version: int) -> Known:
-    """The same, read once in a process."""
+    """The same, asked once in a process, also of what can't be read here."""
     key = (Known, code, version)
     if key not in cache:
-        cache[key] = await known_programme(db, code, version)
+        try:
+            cache[key] = await known_programme(db, code, version)
+        except UnreadVersion as refusal:
+            cache[key] = refusal
     found = cache[key]
+    if isinstance(found, UnreadVersion):
+        raise UnreadVersion(found.detail)
     assert isinstance(found, Known)
     return found
 

@@ -13,12 +13,14 @@ from services.redeem.domain.codes import benefit_code, benefit_hash
 from services.redeem.domain.redemption import Capture
 from services.redeem.domain.rewards import Benefit, Reward
 from shared.errors import AmountOutOfRange
+from shared.programme.validation import UnreadVersion
 
 State = Literal["held", "issued", "given_back"]
 
 
 class Hold(msgspec.Struct):
-    """One of a reward, held for a redemption at the version and tier that it was sold for. `reward`: that version."""
+    """One of a reward, held for a redemption at the version and tier that it was sold for. `reward`: that version, or why this
+    release can't read it: then it goes back, and is issued by another process."""
 
     redemption_id: UUID
     programme: str
@@ -26,7 +28,13 @@ class Hold(msgspec.Struct):
     version: int
     tier: str | None
     state: State
-    reward: Reward
+    reward: Reward | UnreadVersion
+
+    def known(self) -> Reward:
+        """What is issued. Refuses tenant_migrating."""
+        if isinstance(self.reward, UnreadVersion):
+            raise self.reward
+        return self.reward
 
     def issue(
         self,
@@ -51,10 +59,10 @@ class Hold(msgspec.Struct):
             self.version,
             self.tier,
             points,
-            self.reward.unit_cost_minor,
+            self.known().unit_cost_minor,
             benefit_hash(key, benefit_code(key, benefit_id)),
             now,
-            self.reward.expires_at(now, zone),
+            self.known().expires_at(now, zone),
         )
 
 

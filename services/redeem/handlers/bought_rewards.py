@@ -46,7 +46,7 @@ class BoughtRewards:
         if not bought:
             return cls.none(tx)
         cards = await BoughtCards.of(tx, [one.card_id for one in bought.values() if one.card_id is not None])
-        await rewards.lock(tx.db, {(one.programme, one.reward) for one in bought.values()})
+        await rewards.lock_read(tx.db, {(one.programme, one.reward) for one in bought.values()})
         standing = await giving.lock_benefits(tx.db, [one.benefit_id for one in bought.values()])
         return cls(tx, bought, standing, cards)
 

@@ -6,6 +6,7 @@ A withdrawal that names what did not come yet leaves its mark on the row that bo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -66,6 +67,8 @@ class _Batch:
         self._changed: dict[UUID, Ask] = {}
         self._made: list[Benefit] = []
         self._withdrawals: list[Withdrawal] = []
+        self._back: Counter[Name] = Counter()
+        """What is on stock again of rewards that can't be read here."""
 
     @classmethod
     async def of(cls, tx: Tx, commands: Sequence[Asking]) -> _Batch:
@@ -76,11 +79,14 @@ class _Batch:
         meant = {one.issued_by for one in backs}
         asks = await store.lock_asks(db, {one.effect_id for one in issues} | meant)
         known = await store.known_withdrawals(db, {one.effect_id for one in backs}) if backs else {}
-        names: set[Name] = {(one.programme, one.reward) for one in issues}
-        names |= {(ask.programme, ask.reward) for ask in asks.values() if ask.programme and ask.reward}
-        locked = await rewards.lock(db, names) if names else {}
+        wanted: set[Name] = {(one.programme, one.reward) for one in issues}
+        names = wanted | {
+            (ask.programme, ask.reward) for ask in asks.values() if ask.programme and ask.reward
+        }
+        # What is taken back goes by what it was when it was issued: only who wants one must be able to read the reward.
+        locked = await rewards.lock_read(db, names, asked=wanted) if names else {}
         stocks = {name: stock for name, stock in locked.items() if stock is not None}
-        terms = await versions.newest_of(db, tx.cache, {programme for programme, _ in stocks})
+        terms = await versions.newest_of(db, tx.cache, {name[0] for name in stocks if name in wanted})
         given = {one for effect_id in meant if (one := asks[effect_id].benefit_id) is not None}
         standing = await store.lock_benefits(db, given) if given else {}
         rows = await rewards.benefits(db, standing) if standing else {}
@@ -160,13 +166,18 @@ class _Batch:
         if outcome == "withdrawn":
             there.cause = item
             if there.restock and ask.programme is not None and ask.reward is not None:
-                self._stocks[ask.programme, ask.reward].taken -= 1
+                name = ask.programme, ask.reward
+                if (stock := self._stocks.get(name)) is not None:
+                    stock.taken -= 1
+                else:
+                    self._back[name] += 1
         return outcome
 
     async def write(self) -> None:
         """Writes all that was decided: of the stock what is taken less what is back, for it may have room for no more."""
         db = self._tx.db
         taken = {name: stock.taken for name, stock in self._stocks.items() if stock.taken}
+        taken |= {name: -back for name, back in self._back.items()}
         if self._made or taken:
             await rewards.issue(db, self._made, taken)
         back = {benefit_id: one for benefit_id, one in self._there.items() if one.cause is not None}

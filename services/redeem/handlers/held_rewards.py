@@ -35,12 +35,14 @@ class HeldRewards:
         if not redemption_ids:
             return cls(tx, {})
         holds = await holding.holds(tx.db, redemption_ids)
-        await rewards.lock(tx.db, {(one.programme, one.code) for one in holds.values()})
+        await rewards.lock_read(tx.db, {(one.programme, one.code) for one in holds.values()})
         return cls(tx, holds)
 
     def check(self, redemption: Redemption, command: Capture) -> None:
-        """Refuses the capture of a part of a reward."""
-        if redemption.redemption_id in self._holds and redemption.ended is None:
+        """Refuses the capture of a part of a reward, and of one that can't be read here."""
+        hold = self._holds.get(redemption.redemption_id)
+        if hold is not None and redemption.ended is None:
+            hold.known()
             check_whole(command, redemption.points, redemption.money_minor)
 
     def captured(
@@ -67,7 +69,7 @@ class HeldRewards:
             redemption.points, redemption.money_minor, redemption.merchant, redemption.terminal, redemption.cashier,
             redemption.channel, redemption.bill_ref, now,
         )  # fmt: skip
-        return tell_issued(self._tx, item, terms, hold.reward, benefit, row, done)
+        return tell_issued(self._tx, item, terms, hold.known(), benefit, row, done)
 
     async def write(self, whole: Mapping[UUID, Redemption]) -> None:
         """Writes what was issued, and what of the rest went back to the stock."""

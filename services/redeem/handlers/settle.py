@@ -27,6 +27,7 @@ from shared.events import ReturnRequested
 from shared.ids import uuid7
 from shared.messaging import Done, Item, Outcome, Refused, Tx
 from shared.programme.compiled import CompiledProgramme
+from shared.programme.validation import UnreadVersion
 
 Settling = Capture | Void | Release
 _NOTHING = Done()
@@ -106,6 +107,8 @@ async def settle(tx: Tx, items: Sequence[Item[Settling]]) -> list[Outcome]:
                         outcomes[k] = _voided(
                             tx, item, terms, wallet, redemption, voided, keys, back, now, newest
                         )
+        except UnreadVersion:
+            raise
         except Refusal as refused:
             outcomes[k] = Refused(refused)
         named.settled(redemption, before)

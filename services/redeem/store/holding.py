@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.redeem.domain.holding import Hold
+from services.redeem.domain.rewards import Reward
 from services.redeem.store.rewards import Name, reward_of
 from services.redeem.store.sql import columns, holding
 from shared.db import Connection
+from shared.programme.validation import UnreadVersion
 
 
 class Bought(NamedTuple):
@@ -35,7 +37,14 @@ async def hold(db: Connection, held: Sequence[Hold]) -> None:
 async def holds(db: Connection, redemption_ids: Iterable[UUID]) -> dict[UUID, Hold]:
     """What redemptions of locked wallets hold or held."""
     rows = await holding.holds(db, redemption_ids=list(redemption_ids))
-    return {row[0]: Hold(*[*row[:6], reward_of(row)]) for row in rows}
+    return {row[0]: Hold(*[*row[:6], _reward(row)]) for row in rows}
+
+
+def _reward(row: Any) -> Reward | UnreadVersion:
+    try:
+        return reward_of(row)
+    except UnreadVersion as refusal:
+        return refusal
 
 
 async def end(db: Connection, ended: Sequence[Hold]) -> None:

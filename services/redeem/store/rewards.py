@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -75,12 +74,18 @@ async def lock(db: Connection, names: Iterable[Name]) -> dict[Name, Stock | None
     return {(row[0], row[1]): _stock(row) for row in rows}
 
 
-async def lock_read(db: Connection, names: Iterable[Name]) -> dict[Name, Stock | None]:
-    """The same of who passes over what this release can't read."""
+async def lock_read(
+    db: Connection, names: Iterable[Name], *, asked: Container[Name] = ()
+) -> dict[Name, Stock | None]:
+    """The same of who passes over what this release can't read: all of them are locked. Those that are `asked` are refused."""
     found: dict[Name, Stock | None] = {}
     for row in await rewards.lock_rewards(db, **_names(names)):
-        with suppress(UnreadVersion):
-            found[row[0], row[1]] = _stock(row)
+        name = row[0], row[1]
+        try:
+            found[name] = _stock(row)
+        except UnreadVersion:
+            if name in asked:
+                raise
     return found
 
 

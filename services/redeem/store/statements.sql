@@ -10,13 +10,20 @@ SELECT EXISTS (SELECT FROM merchants AS m WHERE m.merchant = :merchant);
 
 -- name: programmes
 -- This programme (null: every one), with what its versions have in common, whether or not this release can read the rest.
-SELECT DISTINCT ON (p.programme)
+SELECT
     p.programme,
     p.document #>> '{programme,currency}' AS currency,
     p.document #>> '{programme,time_zone}' AS time_zone
-FROM programmes AS p
-WHERE :programme::text IS NULL OR p.programme = :programme
-ORDER BY p.programme, p.version DESC;
+FROM (
+    SELECT
+        v.programme,
+        max(v.version) AS version
+    FROM programmes AS v
+    WHERE :programme::text IS NULL OR v.programme = :programme
+    GROUP BY v.programme
+) AS n
+JOIN programmes AS p ON n.programme = p.programme AND n.version = p.version
+ORDER BY p.programme;
 
 -- name: statement
 -- What was captured and returned of a programme between two moments of when we wrote it, by merchant and terminal (null: none was

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from services.tiers import segments, store
 from services.tiers.domain import QUALIFYING, Change, Earned, Programme, is_over, judge, moves, rejudge
@@ -17,6 +18,8 @@ from services.tiers.store import Known, Learned, Locked, Opened, Unplaced
 from services.tiers.telling import cause_of, write
 from shared.events import MemberEnrolled, PointsCredited, PointsReversed, ProgrammeActivated
 from shared.messaging import Done, FromJob, Item, Outcome, Tx
+
+log = structlog.get_logger(__name__)
 
 SETTLE_AT_ONCE = 500
 """Wallets, or waiting facts, that one settling takes: it holds their locks for one short transaction."""
@@ -141,6 +144,7 @@ async def _count(tx: Tx, facts: Sequence[Fact], versions: Mapping[str, int]) -> 
     # What only a later release can read is as good as unknown here: its points wait for a process of that one.
     read = await store.readable(tx.db, tx.cache, versions.items())
     programmes = {code: known.programme for (code, _), known in read.items()}
+    _tell_unread(tx, versions.items() - read.keys())
     wallet_ids = sorted(by_wallet)
     first = [by_wallet[wallet_id][0] for wallet_id in wallet_ids]
     await store.open_standings(
@@ -187,6 +191,19 @@ async def _count(tx: Tx, facts: Sequence[Fact], versions: Mapping[str, int]) -> 
         moved[wallet_id] = wallet
         changes += [(wallet_id, programme, change, own[at].item) for change, at in found]
     await write(tx, moved, changes)
+
+
+def _tell_unread(tx: Tx, versions: Set[tuple[str, int]]) -> None:
+    """Once in a process for each: nothing is tried again here, so no counter of retries tells of it."""
+    told: set[tuple[str, int]] = tx.cache.setdefault("told as unread", set())
+    for code, version in sorted(versions - told):
+        told.add((code, version))
+        log.warning(
+            "what a later release activated is left to it",
+            tenant=tx.tenant.code,
+            programme=code,
+            version=version,
+        )
 
 
 async def _told(

@@ -19,13 +19,16 @@ from services.redeem.jobs.releasing import BEGIN, Released, release_reservations
 from services.redeem.jobs.sweeping import dry_run, walk
 from services.redeem.jobs.telling_expiry import tell_of_expiry
 from services.redeem.store.gift_cards import would_expire
+from services.redeem.store.sql import statements
+from shared.db import Connection
 from shared.programme.compiled import compile_programme
 from shared.programme.validation import UnreadVersion
 from tests.integration.redeem.conftest import Bank, asks
 from tests.integration.redeem.gift_cards import Cards
-from tests.integration.redeem.test_authorisations import authorised, buckets, overdue
+from tests.integration.redeem.test_authorisations import authorised, buckets, capture, overdue, void
 from tests.integration.redeem.test_expiring import expired
-from tests.integration.redeem.test_giving import asked
+from tests.integration.redeem.test_giving import answers, asked, back
+from tests.integration.redeem.test_returns import give_back
 from tests.integration.redeem.test_rewards import put, use
 from tests.support.facts import activated
 from tests.support.gift_cards import GIFTS
@@ -174,16 +177,18 @@ async def test_reservations_end_beside_one_of_a_programme_that_can_not_be_read(b
     assert (await buckets(bank, one))[:2] == (100, 0)
 
 
-async def rewrites(bank: Bank, reward: str, **later: Any) -> None:
+async def rewrites(bank: Bank, reward: str, *, version: int = 1, **later: Any) -> None:
     """The reward's version is one that a process of the later release put, or (nothing given) one that this release can read."""
     text = json.dumps(later) if later else '{"kind": "product"}'
     db = await bank.administrator()
     try:
         await db.execute("SET session_replication_role = replica")
         await db.execute(
-            "UPDATE redeem.reward_versions SET document = ((document::jsonb - 'later') || $2::jsonb)::json WHERE reward = $1",
+            "UPDATE redeem.reward_versions SET document = ((document::jsonb - 'later') || $2::jsonb)::json "
+            "WHERE (reward, version) = ($1, $3)",
             reward,
             text,
+            version,
         )
     finally:
         await db.close()
@@ -282,3 +287,83 @@ async def test_a_statement_tells_of_a_programme_that_can_not_be_read_and_of_the_
     assert await captured(programme="stated") == {"stated": 40}
     every = await captured()
     assert (every["stated"], every["beside"]) == (40, 30)
+
+
+@pytest.mark.parametrize("later", LATER, ids=["a kind", "a field"])
+async def test_what_came_of_a_reward_that_this_release_can_not_read_is_taken_back_all_the_same(
+    bank: Bank, later: dict[str, Any]
+) -> None:
+    """What was bought is returned with its points, and what earn asked for is asked back; both are on stock again."""
+    name, member = f"ash-{secrets.token_hex(3)}", await bank.member(100)
+    await put(bank, name, price={"points": 10}, stock=5, restock=True)
+    await put(bank, f"{name}-too", price={"points": 10}, stock=5, restock=True)
+    bought = (await bank.redeem(asks(member, reward=name))).json()
+    ask, other = asked(member, name), asked(member, f"{name}-too")
+    await bank.hear(ask)
+    await rewrites(bank, name, **later)
+    returned = await give_back(bank, bought["redemption_id"], all=True)
+    assert (returned.status_code, returned.json()["returned"]["points"]) == (201, 10), returned.text
+    taken = back(ask)
+    await bank.hear(taken, other)
+    assert await answers(bank, taken, other) == [("withdrawn", None), ("issued", None)]
+    found = "SELECT reward, issued FROM redeem.rewards WHERE reward LIKE $1 ORDER BY reward"
+    stocks = [tuple(one) for one in await bank.auditor.fetch(found, f"{name}%")]
+    assert stocks == [(name, 0), (f"{name}-too", 1)]
+    assert (await bank.wallet(member.wallet_id))["available"] == 100
+
+
+@pytest.mark.parametrize("later", LATER, ids=["a kind", "a field"])
+async def test_what_was_set_aside_of_a_reward_that_this_release_can_not_read_goes_back_all_the_same(
+    bank: Bank, later: dict[str, Any]
+) -> None:
+    """By the version that can't be read, or by one before it; only to issue it takes a process that can."""
+    name, member = f"fir-{secrets.token_hex(3)}", await bank.member(100)
+    await put(bank, name, price={"points": 10}, stock=5)
+    before = await authorised(bank, member, reward=name)
+    await put(bank, name, price={"points": 20}, stock=5)
+    over, voided, captured = [await authorised(bank, member, reward=name) for _ in range(3)]
+    await rewrites(bank, name, version=2, **later)
+    for one in (before, over):
+        await overdue(bank, one)
+    assert (await release_reservations(bank.runtime, dry_run=True)).reservations == 2
+    assert (await release_reservations(bank.runtime)).reservations == 2
+    assert (await void(bank, voided)).status_code == 200
+
+    async def stock() -> list[tuple[int, ...]]:
+        found = "SELECT issued, held FROM redeem.rewards WHERE reward = $1"
+        return [tuple(one) for one in await bank.auditor.fetch(found, name)]
+
+    assert await stock() == [(0, 1)]
+    assert (await buckets(bank, member))[:2] == (80, 20)
+    refused = await capture(bank, captured)
+    assert (refused.status_code, refused.json()["code"]) == (503, "tenant_migrating")
+    assert (await buckets(bank, member))[:2] == (80, 20)
+    # As a process of that release reads it.
+    await rewrites(bank, name, version=2)
+    assert (await capture(bank, captured)).status_code == 200
+    assert await stock() == [(1, 0)]
+
+
+async def test_a_statement_reads_one_version_of_each_programme_however_many_there_are(bank: Bank) -> None:
+    head = {"programme": {"currency": "SAR", "time_zone": "Asia/Riyadh"}, "text": secrets.token_hex(50_000)}
+    ask = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statements.texts()['programmes']}"
+
+    async def pages(db: Connection) -> int:
+        [shown] = json.loads(await db.fetchval(ask, None))
+        return int(shown["Plan"]["Shared Hit Blocks"] + shown["Plan"]["Shared Read Blocks"])
+
+    async with bank.runtime.read() as reader:
+        path = await reader.fetchval("SHOW search_path")
+    db = await bank.administrator()
+    whole = db.transaction()
+    await whole.start()
+    try:
+        await db.execute(f"SET LOCAL search_path = {path}")
+        versions = "INSERT INTO programmes SELECT 'often', n, $1::jsonb, now() FROM generate_series($2::int, $3::int) AS n"
+        await db.execute(versions, json.dumps(head), 1, 1)
+        one = await pages(db)
+        await db.execute(versions, json.dumps(head), 2, 101)
+        assert await pages(db) < one + 20
+    finally:
+        await whole.rollback()
+        await db.close()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from pointbank.tokens import dev_keys
 from shared.config import Settings
@@ -109,3 +110,15 @@ async def test_what_others_can_not_read_of_a_version_is_no_matter_of_its_ladder(
     wallet = uuid7()
     await hear(tiers, activated(code, redemption=redemption), credited(wallet, 510, programme=code))
     assert (await standing(tiers, wallet) or ())[0] == "silver"
+
+
+async def test_that_points_wait_for_a_later_release_is_logged_once_for_a_version(
+    tiers: TenantRuntime, code: str
+) -> None:
+    """Nothing is tried again, so no counter of retries tells of it."""
+    await hear(tiers, activated(code), activated(code, 2, tiers=LATER["a field"]))
+    with capture_logs() as lines:
+        await hear(tiers, credited(uuid7(), 100, programme=code))
+        await hear(tiers, credited(uuid7(), 100, programme=code), credited(uuid7(), 50, programme=code))
+    said = [(one["log_level"], one["version"]) for one in lines if one.get("programme") == code]
+    assert said == [("warning", 2)]
