@@ -161,6 +161,7 @@ def _together(one: LotWalk, other: LotWalk) -> LotWalk:
     for part in ("available", "held", "reserved", "expired", "reversed", "owed"):
         setattr(both, part, getattr(one, part) + getattr(other, part))
     both.renewed = one.renewed or other.renewed
+    both.reinstated = one.reinstated or other.reinstated
     both.releases = first.releases + ([] if first.reinstated else last.releases)
     both.went_at = last.went_at or first.went_at
     both.voided_at = last.voided_at or first.voided_at

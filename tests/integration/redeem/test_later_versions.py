@@ -301,7 +301,7 @@ async def test_what_came_of_a_reward_that_this_release_can_not_read_is_taken_bac
     ask, other = asked(member, name), asked(member, f"{name}-too")
     await bank.hear(ask)
     await rewrites(bank, name, **later)
-    returned = await give_back(bank, bought["redemption_id"], all=True)
+    returned = await give_back(bank, bought["redemption_id"], all=True, return_ref=f"R-{name}")
     assert (returned.status_code, returned.json()["returned"]["points"]) == (201, 10), returned.text
     taken = back(ask)
     await bank.hear(taken, other)

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -9,10 +10,12 @@ from uuid import UUID
 import msgspec
 
 from pointbank.jobs.releasing import release as release_overdue
+from services.redeem.domain.acts import Reinstate
+from services.redeem.jobs.sweeping import walk
 from shared.config import Settings
 from shared.events import CardIssued, EnrolledWallet, HashedIdentity, MemberMerged, MergedWallet
 from shared.ids import uuid7
-from shared.messaging import Done, Refused
+from shared.messaging import Done, FromJob, Item, Refused
 from shared.tenants import Tenant
 from tests.integration.redeem.conftest import Bank, Member, accrued, asks, opened
 from tests.integration.redeem.test_acts import EVIDENCE, approver, asked, post
@@ -384,3 +387,27 @@ async def test_a_code_of_a_merged_wallet_is_as_good_as_using_it_says(bank: Bank)
     assert (await post(bank, f"wallets/{heir.wallet_id}/block", why, role="support")).status_code == 200
     assert await said(other) == (False, "wallet_blocked", str(heir.wallet_id))
     assert_problem(await capture(bank, other), 409, "wallet_blocked")
+
+
+async def test_a_lot_that_somebody_brought_back_before_the_merge_ends_as_was_said_then(
+    bank: Bank, settings: Settings
+) -> None:
+    await bank.hear(activated("brought", expiry={"policy": "never"}))
+    now = datetime.now(UTC)
+    over, later = now - timedelta(days=1), now + timedelta(days=100)
+    member, friend = (
+        await bank.member(100, programme="brought", expires_at=over),
+        await bank.member(programme="brought"),
+    )
+    await walk(bank.runtime)
+    lot_id = await bank.auditor.fetchval(
+        "SELECT lot_id FROM redeem.lots WHERE wallet_id = $1", member.wallet_id
+    )
+    brought = Reinstate(
+        reinstatement_id=uuid7(), wallet_id=member.wallet_id, lot_id=lot_id, points=60, expires_at=later, reason="goodwill"
+    )  # fmt: skip
+    item = Item(brought, FromJob("test"), request_id=str(uuid7()), actor="test")
+    assert type(await bank.runtime.lane.submit(item)) is Done
+    await merge(bank, member, friend, programme="brought")
+    assert (await bank.wallet(friend.wallet_id))["available"] == 60
+    await assert_whole_until_spoilt(settings, bank.code, frozenset({"ledger:revived"}), {})
