@@ -261,6 +261,7 @@ class TenantRuntime:
             await self.housekeeping.prepare()
         await self.upkeep.compare_clocks()  # before anything that was offered is decided
         await self._halt()  # of a start, or a rest, that was broken off
+        self.lane.keep_unread()
         self._relaying = asyncio.create_task(self.relay.begin(), name=f"relay {self.code}")
         self._hearing = True
         for consumer in self.heard:
@@ -315,6 +316,7 @@ class TenantRuntime:
 
     async def _halt(self) -> None:
         """Nothing runs for the tenant any more, and what was told is published; where nothing runs, nothing is done."""
+        self.lane.leave_unread()
         await self._end()
         if self._relaying is not None and not self._relaying.done():
             await self.relay.stop()

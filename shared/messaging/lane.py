@@ -161,6 +161,10 @@ class Lane:
         """From here on nobody waits for what only a process of the other release can write: its entries stay pending."""
         self._leaving_unread = True
 
+    def keep_unread(self) -> None:
+        """From here on it is tried again and again, after a rest."""
+        self._leaving_unread = False
+
     async def drain(self, *, within_s: float = DRAIN_S) -> None:
         """Takes nothing new, and returns when all that was taken is done.
 

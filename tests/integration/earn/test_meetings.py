@@ -233,14 +233,22 @@ async def test_what_comes_while_it_is_reported_that_it_did_not_is_looked_at(
 
 
 async def test_time_that_two_see_pass_for_the_deadline_passes_once(two: Two, settings: Settings) -> None:
+    """Their own jobs, which look for themselves, may take the time away before they meet: then they meet again."""
     clock = "SELECT running_ms FROM earn.waiting_clock"
-    db = await connect(settings.admin_dsn(), database=two.first.runtime.tenant.database)
-    before = await two.first.auditor.fetchval(clock)
-    await db.execute("UPDATE earn.waiting_clock SET ticked_at = clock_timestamp() - interval '15 seconds'")
-    await db.close()
-    await two.gate.met(
-        "earn.waiting_clock",
-        "one",
-        *[shop.runtime.do(Tick(runs=True), job="test") for shop in (two.first, two.second)],
-    )
-    assert 15_000 <= await two.first.auditor.fetchval(clock) - before < 25_000
+    passed = 0
+    for _ in range(10):
+        before = await two.first.auditor.fetchval(clock)
+        db = await connect(settings.admin_dsn(), database=two.first.runtime.tenant.database)
+        await db.execute(
+            "UPDATE earn.waiting_clock SET ticked_at = clock_timestamp() - interval '15 seconds'"
+        )
+        await db.close()
+        await two.gate.met(
+            "earn.waiting_clock",
+            "one",
+            *[shop.runtime.do(Tick(runs=True), job="test") for shop in (two.first, two.second)],
+        )
+        passed = await two.first.auditor.fetchval(clock) - before
+        if passed >= 15_000:
+            break
+    assert 15_000 <= passed < 25_000

@@ -103,3 +103,22 @@ async def test_what_one_can_not_read_keeps_it_from_no_stop(
             async with running(settings, tenant, "redeem", {MessageDelivered: former.hear}, hears=("earn",)):
                 await eventually(lambda: former.tries > 2)
         assert (await service.redis.xpending(service.keys.stream("earn"), "redeem"))["pending"] == 1
+
+
+async def test_what_one_can_not_read_keeps_it_from_no_rest_and_is_tried_again_when_it_goes_on(
+    settings: Settings, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came as the tenant was to rest: nobody would look after the process' tenants any more."""
+    monkeypatch.setattr("shared.runtime.RECLAIM_EVERY_S", 0.1)
+    former, quick = Former(), quick_settings(settings)
+    async with (
+        running(settings, tenant, "earn", {Say: say}) as service,
+        running(quick, tenant, "redeem", {MessageDelivered: former.hear}, hears=("earn",)) as hearer,
+    ):
+        await service.lane.submit(by_job(Say("one")))
+        await eventually(lambda: former.tries > 2)
+        async with asyncio.timeout(PATIENCE_S / 2):
+            rested = await hearer.rest()
+        assert rested is None, "what is pending is taken over"
+        before = former.tries
+        await eventually(lambda: former.tries > before + 2)
